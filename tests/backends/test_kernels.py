@@ -1,0 +1,63 @@
+"""The CUDA sources compiled for real GPUs by NVRTC, which needs neither a GPU nor a driver."""
+
+import numpy as np
+import pytest
+
+from xpnet.backends.cuda import UNIFORM_KERNEL
+
+pytestmark = pytest.mark.kernels
+
+ARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's codes of the kinds of kernel arguments
+
+
+@pytest.fixture
+def cupy():
+    module = pytest.importorskip("cupy")
+    try:
+        module.cuda.nvrtc.getVersion()
+    except (ImportError, RuntimeError):
+        pytest.skip("NVRTC is not installed")
+    return module
+
+
+def generated_source(cupy, kernel):
+    """The source that CuPy 14.2 would make of the kernel for contiguous one-dimensional arrays (its private functions)."""
+    from cupy._core import _carray, _kernel, _scalar
+
+    def info(parameter):
+        kind, of = (ARRAY, cupy.ndarray) if parameter.raw else (SCALAR, _scalar.CScalar)
+        return _kernel._ArgInfo(kind, of, np.dtype(parameter.dtype), int(parameter.raw), True, True)
+
+    *parameters, _ = kernel.params  # the last is the index, which CuPy adds
+    infos = (*map(info, parameters), _kernel._ArgInfo(INDEXER, _carray.Indexer, None, 1, True, True))
+    source = (kernel.params, kernel.operation, kernel.name, kernel.preamble)
+    return _kernel._get_elementwise_kernel_code(infos, _kernel._TypeMap(()), *source)
+
+
+@pytest.fixture
+def compiled(cupy, monkeypatch):
+    """A function from a kernel and an architecture to its machine code."""
+    from cupy._core import core
+    from cupy.cuda import compiler
+
+    # The original asks the GPU which it is.
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: (f"-arch=sm_{arch}", "cubin"))
+    headers = "".join(f"#include <{header}>\n" for header in core._cupy_header_list)
+    options = (*core.assemble_cupy_compiler_options(()), "-ftz=true")
+
+    def compiled(kernel, arch):
+        return compiler.compile_using_nvrtc(headers + generated_source(cupy, kernel), options, arch=arch)[0]
+
+    return compiled
+
+
+@pytest.mark.parametrize("arch", ["75", "80", "90"])
+def test_uniform_compiles(cupy, compiled, arch):
+    kernel = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
+    assert compiled(kernel, arch).startswith(b"\x7fELF")
+
+
+def test_a_wrong_kernel_does_not_compile(cupy, compiled):
+    wrong = UNIFORM_KERNEL | {"operation": "out[i] = undefined_name"}
+    with pytest.raises(cupy.cuda.compiler.CompileException, match="undefined_name"):
+        compiled(cupy.ElementwiseKernel(**wrong), "90")

@@ -1,0 +1,70 @@
+"""One fixture puts every test on every device: ``device`` is the CPU, then the simulated GPU, or what ``--device`` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet.backends import resolve
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", help="run on this device only (cpu, sim, cuda, cuda:1); fails where it cannot be used")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if name := config.getoption("--device"):
+        try:
+            xn.device(name)
+        except (xn.DeviceUnavailable, ValueError) as error:
+            raise pytest.UsageError(f"--device={name}: {error}") from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--device")
+        metafunc.parametrize("device", [chosen] if chosen else ["cpu", "sim"], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--device"):
+        gpu = resolve("auto")
+        state = "a GPU is here: run again with --device=cuda" if gpu.device.kind == "cuda" else f"not run: {gpu.reason}"
+        terminalreporter.write_line(f"devices: cpu and sim (the simulated GPU). A real GPU was {state}")
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> xn.Device:
+    """The device under test; put host arrays there with ``device.put`` and read results with ``device.get``."""
+    chosen = xn.device(request.param)
+    with chosen.use():
+        yield chosen
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(12345)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> xn.datasets.Dataset:
+    """Real MNIST from XPNET_DATA or the folder beside the checkout; skips where it is absent."""
+    folder = os.environ.get("XPNET_DATA") or SHARED_DATA
+    try:
+        return xn.datasets.mnist(folder)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))

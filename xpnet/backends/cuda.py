@@ -1,0 +1,105 @@
+"""An NVIDIA GPU: CuPy, which the resolver imports and hands in (this file must load without it)."""
+
+from __future__ import annotations
+
+import contextlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import philox
+from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+
+PHILOX = """
+// Philox4x64-10 (Salmon et al., SC 2011, table 2): c holds the counter, and then the four random words.
+__device__ inline void philox4x64_10(unsigned long long c[4], unsigned long long k0, unsigned long long k1) {
+    for (int round = 0; round < 10; ++round) {
+        unsigned long long low0 = 0xD2E7470EE14C6C93ull * c[0], high0 = __umul64hi(0xD2E7470EE14C6C93ull, c[0]);
+        unsigned long long low1 = 0xCA5A826395121157ull * c[2], high1 = __umul64hi(0xCA5A826395121157ull, c[2]);
+        c[0] = high1 ^ c[1] ^ k0;
+        c[1] = low1;
+        c[2] = high0 ^ c[3] ^ k1;
+        c[3] = low0;
+        k0 += 0x9E3779B97F4A7C15ull;
+        k1 += 0xBB67AE8584CAA73Bull;
+    }
+}
+"""
+
+# One thread makes one block, so eight elements; the first and the last block may stick out of the array.
+FILL_BLOCK = """
+unsigned long long c[4] = {first_block + i, stream, step, 0};
+philox4x64_10(c, key, 0);
+for (int half = 0; half < 8; ++half) {
+    ptrdiff_t element = 8 * i + half - skip;
+    unsigned int bits = c[half / 2] >> 32 * (half % 2);
+    if (0 <= element && element < n) out[element] = (bits >> 8) * (1.0f / 16777216.0f);
+}
+"""
+
+#: The arguments of ``cupy.ElementwiseKernel`` for :meth:`CUDA.uniform`. Its C++ is plain enough for g++, which tests it without a GPU.
+UNIFORM_KERNEL = {
+    "in_params": "uint64 key, uint64 stream, uint64 step, uint64 first_block, int64 skip, int64 n",
+    "out_params": "raw float32 out",
+    "operation": FILL_BLOCK,
+    "name": "xpnet_uniform",
+    "preamble": PHILOX,
+    "no_return": True,
+}
+
+
+class CUDA(Device):
+    """One NVIDIA GPU, on the current stream of the calling thread."""
+
+    kind = "cuda"
+
+    def __init__(self, index: int, cupy: ModuleType):
+        super().__init__(f"cuda:{index}")
+        self.index = index
+        self.xp = cupy
+        self._uniform = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
+
+    def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
+        if not isinstance(a, self.xp.ndarray):
+            a = np.asarray(a, dtype)  # cast on the host: float64 data would cross the bus at twice the size
+        elif not self.owns(a):
+            raise DeviceMismatch(
+                f"device({self.name!r}).put got an array of cuda:{a.device.id}: "
+                f"bring it to the host with device('cuda:{a.device.id}').get first"
+            )
+        with self.use():
+            return self.xp.asarray(a, dtype)
+
+    def get(self, a: Array) -> np.ndarray:
+        with self.use():
+            return a.get()
+
+    def synchronize(self) -> None:
+        with self.use():
+            self.xp.cuda.get_current_stream().synchronize()
+
+    def use(self) -> contextlib.AbstractContextManager:
+        # A new object each time: it remembers the device to return to, so one shared by threads would mix them up.
+        return self.xp.cuda.Device(self.index)
+
+    def owns(self, a: Any) -> bool:
+        return isinstance(a, self.xp.ndarray) and a.device.id == self.index
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        with self.use():
+            return self.xp.empty(shape, dtype)  # CuPy's pool hands out multiples of 512 bytes
+
+    def gather(self, a: Array, rows: Array, out: Array) -> Array:
+        with self.use():
+            return self.xp.take(a, rows, axis=0, out=out)
+
+    def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
+        block, skip = divmod(offset, philox.VALUES_PER_BLOCK)
+        blocks = -(-(skip + out.size) // philox.VALUES_PER_BLOCK)
+        with self.use():  # block + 1: NumPy increments the counter before it produces anything
+            self._uniform(key, stream, step, block + 1, skip, out.size, out, size=blocks)
+        return out
+
+    def check_range(self, indices: Array, low: int, high: int) -> tuple[int, int] | None:
+        return None  # the answer would cost a synchronisation

@@ -1,0 +1,121 @@
+"""What every backend offers to the rest of xpnet: arrays in, arrays out, and the few operations that differ by device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy ships no types
+DTypeLike = Any
+
+
+class DeviceMismatch(TypeError):
+    """An array of one device reached an operation of another."""
+
+
+class Device:
+    """A place where arrays live and the namespace ``xp`` that computes on them.
+
+    Made by :func:`xpnet.device`; compare with ``==``. A device holds no state of a network, so
+    a CPU model and a GPU model live side by side in one process.
+
+    Attributes: ``name`` ("cpu", "cuda:0", "sim", "sim:1"), ``kind`` ("cpu", "cuda", "sim"),
+    ``xp`` (the array namespace).
+    """
+
+    kind: ClassVar[str]
+    xp: Any
+    #: Elements that an elementwise chain takes at a time: a cache-sized block on a CPU, None (all) on a GPU.
+    block_size: ClassVar[int | None] = None
+    #: Whether fresh and re-used memory, and gradients before a backward pass, are filled with NaN.
+    poisons: ClassVar[bool] = False
+
+    def __init__(self, name: str):
+        self.name = name
+        self._constants: dict[tuple, Array] = {}
+
+    def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
+        """Copy a host array (or anything ``numpy.asarray`` takes) here; an array that is here already is returned as it is."""
+        raise NotImplementedError
+
+    def get(self, a: Array) -> np.ndarray:
+        """Copy an array of this device to the host, as a NumPy array of the caller's own."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until all work queued on this device has ended."""
+        raise NotImplementedError
+
+    def use(self) -> contextlib.AbstractContextManager:
+        """Make this the current device of the calling thread (matters where there are several GPUs)."""
+        raise NotImplementedError
+
+    def owns(self, a: Any) -> bool:
+        """Whether ``a`` is an array of this very device."""
+        raise NotImplementedError
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Fresh uninitialised memory, 64-byte aligned; its views keep the returned array itself as their ``base``."""
+        raise NotImplementedError
+
+    def gather(self, a: Array, rows: Array, out: Array) -> Array:
+        """``out[i] = a[rows[i]]`` along the first axis, with no temporary; ``rows`` are known to be in range."""
+        raise NotImplementedError
+
+    def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
+        """Fill ``out`` (contiguous float32) with uniform numbers in [0, 1), the same bits on every device.
+
+        Philox4x64-10 with key (key, 0) and counter (block, stream, step, 0); ``offset`` is the
+        index of the first element in the sequence. Source: Salmon et al., SC 2011.
+        """
+        raise NotImplementedError
+
+    def check_range(self, indices: Array, low: int, high: int) -> tuple[int, int] | None:
+        """The smallest and largest index where some lie outside ``[low, high)``, else None.
+
+        Checked where it costs no synchronisation (CPU, simulated GPU); a real GPU answers None.
+        """
+        raise NotImplementedError
+
+    def poison(self, a: Array) -> None:
+        """Fill float memory with NaN, so that reading it before it is written shows."""
+        if a.dtype.kind == "f":
+            a.fill(np.nan)
+
+    def ones(self, n: int, dtype: DTypeLike) -> Array:
+        """The vector of ``n`` ones, made once and shared: do not write to it."""
+        return self._once(("ones", n, dtype), lambda: self.xp.ones(n, dtype))
+
+    def arange(self, n: int) -> Array:
+        """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""
+        return self._once(("arange", n), lambda: self.xp.arange(n, dtype="int64"))
+
+    def constant(self, values: tuple[float, ...], dtype: DTypeLike) -> Array:
+        """A vector of these numbers, copied to the device once and shared: do not write to it."""
+        return self._once((values, dtype), lambda: self.put(np.array(values), dtype))
+
+    def _once(self, key: tuple, make: Callable[[], Array]) -> Array:
+        if key not in self._constants:
+            with self.use():
+                self._constants[key] = make()
+        return self._constants[key]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"device({self.name!r})"
+
+    def __deepcopy__(self, memo: dict) -> Device:
+        return self
+
+    def __reduce__(self) -> tuple:
+        from xpnet.backends.resolve import device_or_cpu
+
+        return device_or_cpu, (self.name,)

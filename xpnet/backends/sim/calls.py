@@ -1,0 +1,225 @@
+"""CuPy's ufuncs and functions over NumPy: check the call as CuPy does, compute, count, wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.sim.array import fresh, index_parts, ndarray, on_current, operand, refusal, view
+from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.place import current
+from xpnet.backends.sim.rules import (
+    ARRAY_PARAMETERS,
+    INDEX_PARAMETERS,
+    METADATA,
+    REDUCES,
+    SCATTERS,
+    SYNCHRONISES,
+)
+from xpnet.backends.sim.surface import CallCheck
+
+UFUNC_OPTIONS = frozenset({"dtype", "casting"})
+
+
+class UFunc:
+    """``xp.add`` and its like; besides the inputs they take ``out``, ``dtype`` and ``casting`` only."""
+
+    def __init__(self, name: str, f: Callable, nin: int, nout: int):
+        self.name = "cupy_" + name
+        self.__name__ = name
+        self.nin, self.nout, self.nargs = nin, nout, nin + nout
+        self._f = f if isinstance(f, np.ufunc) else _with_out(f)
+        if isinstance(f, np.ufunc) and nin == 2 and nout == 1:
+            self.outer = function(name + ".outer", f.outer, "A, B, dtype=, casting=, out=")
+            self.reduce = self._only_for(REDUCES, "reduce", "array, axis=, dtype=, out=, keepdims=")
+            self.accumulate = self._only_for(REDUCES, "accumulate", "array, axis=, dtype=, out=")
+            self.reduceat = self._only_for({"add"}, "reduceat", "array, indices, axis=, dtype=, out=")
+
+    def __call__(self, *args: Any, out: Any = None, **options: Any) -> Any:
+        if len(args) != self.nin:
+            args, out = self._split(args, out)
+        if options and not options.keys() <= UFUNC_OPTIONS:
+            raise TypeError(f"Wrong arguments {options.keys() - UFUNC_OPTIONS} for cupy.{self.__name__}")
+        place = current.place
+        values = [x._a if type(x) is ndarray and x._place is place else operand(x, self.__name__) for x in args]
+        if out is not None:
+            return self._into(values, out, options)
+        result = self._f(*values, **options)
+        counters.launches += 1
+        return fresh(result, place) if self.nout == 1 else tuple(fresh(r, place) for r in result)
+
+    def _into(self, values: list, out: Any, options: dict) -> ndarray:
+        if type(out) is tuple:
+            (out,) = out
+        if self.nout != 1 or not isinstance(out, ndarray):
+            raise TypeError(f"cupy.{self.__name__}: cannot write into out={type(out)}")
+        a = on_current(out)._a
+        shape = a.shape
+        for x in values:
+            if type(x) is np.ndarray and x.shape == shape:
+                break  # the usual case, told apart without building the broadcast
+        else:
+            if np.broadcast(*values).shape != shape:
+                raise ValueError("Out shape is mismatched")  # NumPy would repeat the result to fill a larger out
+        self._f(*values, out=a, **options)
+        counters.launches += 1
+        return out
+
+    def _split(self, args: tuple, out: Any) -> tuple[tuple, Any]:
+        """Outputs may follow the inputs by position."""
+        if len(args) != self.nargs or out is not None:
+            raise TypeError(f"Wrong number of arguments for {self.name}")
+        return args[: self.nin], args[self.nin :]
+
+    def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
+        name = self.__name__
+        if name not in SCATTERS:
+            raise NotImplementedError(f"`{self.name}.at` is not supported yet")
+        target = operand(a, name + ".at")
+        if SCATTERS[name] and target.dtype.name not in SCATTERS[name]:
+            raise TypeError(f"cupy.{name}.at does not support {target.dtype} (CuPy takes {sorted(SCATTERS[name])})")
+        self._f.at(target, index_parts(indices)[0], operand(b, name + ".at"))
+        counters.launches += 1
+
+    def _only_for(self, names: frozenset[str] | set[str], method: str, spec: str) -> Callable:
+        if self.__name__ in names:
+            return function(f"{self.__name__}.{method}", getattr(self._f, method), spec)
+
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
+
+        return refuse
+
+    def __repr__(self) -> str:
+        return f"<simulated ufunc {self.name!r}>"
+
+
+def _with_out(f: Callable) -> Callable:
+    """CuPy's ufuncs that are plain functions in NumPy: sinc, i0, fix."""
+
+    def ufunc(x: Any, out: np.ndarray | None = None, **options: Any) -> Any:
+        result = np.asarray(f(x)).astype(**options) if options else f(x)
+        return result if out is None else np.copyto(out, result, casting="same_kind")
+
+    return ufunc
+
+
+def function(name: str, f: Callable, spec: str) -> Callable:
+    """CuPy's function or method ``name``, of the signature ``spec``, computed by NumPy's ``f``."""
+    if name in METADATA:
+        return _metadata_function(f)
+    check = CallCheck(name, spec, f)
+    lists_refused = [i for i, p in enumerate(check.names) if p in ARRAY_PARAMETERS | INDEX_PARAMETERS]
+    synchronises = name.rpartition(".")[2] in SYNCHRONISES
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        args, kwargs = check.numpy_call(args, kwargs)
+        for i in lists_refused:
+            if i < len(args) and type(args[i]) in (list, tuple):
+                _list_for_array(args[i], name, check.names[i])
+        dtype = kwargs.pop("dtype", None) if check.casts else None
+        seen: list[ndarray] = []
+        values = [_value(x, name, seen) for x in args]
+        result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
+        if synchronises:
+            counters.synchronised("xp." + name)
+        return _settled(result if dtype is None else np.asarray(result, dtype), seen, out)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def _metadata_function(f: Callable) -> Callable:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return f(*[x._a if isinstance(x, ndarray) else x for x in args], **kwargs)
+
+    return call
+
+
+def _list_for_array(x: Any, name: str, parameter: str) -> None:
+    if parameter not in INDEX_PARAMETERS:
+        raise TypeError(f"cupy.{name}: {parameter} must be an array of the device, not a {type(x).__name__}")
+    counters.copied_in(np.asarray(x).nbytes, "host index array")
+
+
+def _value(x: Any, name: str, seen: list[ndarray]) -> Any:
+    """The argument for NumPy; arrays of the device are noted in ``seen``, host arrays refused at any depth."""
+    if isinstance(x, ndarray):
+        seen.append(on_current(x))
+        return x._a
+    if isinstance(x, np.ndarray):
+        raise refusal(x, name)
+    if type(x) in (list, tuple):
+        return type(x)(_value(item, name, seen) for item in x)
+    return x
+
+
+def _settled(result: Any, seen: list[ndarray], out: Any) -> Any:
+    """Wrap what NumPy returned and count it: one launch, unless all of it is views of the arguments."""
+    if type(out) is ndarray and result is out._a:
+        counters.launches += 1
+        return out
+    before = counters.allocations
+    wrapped = _wrapped(result, seen)
+    if result is None or out is not None or counters.allocations > before:
+        counters.launches += 1
+    return wrapped
+
+
+def _wrapped(result: Any, seen: list[ndarray]) -> Any:
+    if isinstance(result, np.ndarray):
+        return _array_result(result, seen)
+    if isinstance(result, tuple | list):
+        items = [_wrapped(item, seen) for item in result]
+        return type(result)._make(items) if hasattr(result, "_fields") else type(result)(items)
+    return result if result is None else fresh(result, current.place)  # CuPy returns 0-d arrays, bools too
+
+
+def _array_result(a: np.ndarray, seen: list[ndarray]) -> ndarray:
+    """The argument itself (out=, or nothing to do), a view of it, or new memory."""
+    memory = _memory(a)
+    for argument in seen:
+        if a is argument._a:
+            return argument
+        if memory is _memory(argument._a):
+            return view(a, argument)
+    return fresh(a, current.place)
+
+
+def _memory(a: Any) -> Any:
+    """The object at the end of the chain of bases: the same one for all views of one piece of memory."""
+    while (base := getattr(a, "base", None)) is not None:
+        a = base
+    return a
+
+
+def matmul(name: str, spec: str) -> Callable:
+    """``xp.matmul``: cuBLAS writes C-contiguous results of the product's own dtype only.
+
+    For any other ``out=`` CuPy makes a temporary and copies it, which is counted.
+    """
+    check = CallCheck(name, spec, np.matmul)
+
+    def call(*args: Any, out: Any = None, **options: Any) -> Any:
+        if len(args) == 3:
+            *args, out = args
+        if options:
+            check.numpy_call(tuple(args), options)
+        values = [operand(x, name) for x in args]
+        if out is None:
+            result = np.matmul(*values, **options)
+            counters.launches += 1
+            return fresh(result, current.place)
+        target = operand(out, name)
+        np.matmul(*values, out=target, **options)
+        counters.launches += 1
+        if not target.flags.c_contiguous or target.dtype != np.result_type(*values):
+            counters.launches += 1
+            counters.allocated(np.empty_like(target))
+        return out
+
+    call.__name__ = call.__qualname__ = name
+    return call

@@ -1,0 +1,94 @@
+"""Functions of the namespace that make arrays from host data, or hand them back: written out, not derived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.sim.array import fresh, ndarray, on_current, operand, poisoned, upload, view
+from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.place import current
+
+
+def array(
+    obj: Any,
+    dtype: Any = None,
+    copy: bool | None = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    *,
+    blocking: bool = False,
+) -> ndarray:
+    made = _copied(obj, dtype, order) if copy or not isinstance(obj, ndarray) else _converted(obj, dtype, order)
+    missing = ndmin - made.ndim
+    return made if missing <= 0 else view(made._a.reshape((1,) * missing + made.shape), made)
+
+
+def asarray(
+    a: Any, dtype: Any = None, order: str = "K", *, copy: bool | None = None, blocking: bool = False
+) -> ndarray:
+    if copy or not isinstance(a, ndarray):
+        return _copied(a, dtype, order)
+    return _converted(a, dtype, order)
+
+
+def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
+    return asarray(a, dtype, "C")
+
+
+def asfortranarray(a: Any, dtype: Any = None) -> ndarray:
+    return asarray(a, dtype, "F")
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    return ndarray(shape, dtype, order=order)
+
+
+def empty_like(
+    prototype: ndarray, dtype: Any = None, order: str = "K", subok: bool | None = None, shape: Any = None
+) -> ndarray:
+    like = operand(prototype, "empty_like")
+    return fresh(poisoned(np.empty_like(like, dtype, order, shape=shape)), current.place)
+
+
+def asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: np.ndarray | None = None, *, blocking: bool = True
+) -> np.ndarray:
+    if isinstance(a, ndarray):
+        return a.get(stream, order, out, blocking)
+    return np.asarray(a, order=order)
+
+
+def is_available() -> bool:
+    return True
+
+
+def _copied(obj: Any, dtype: Any, order: str) -> ndarray:
+    """A new array from host data (one copy across the bus) or from arrays of the device (one launch)."""
+    if isinstance(obj, list | tuple) and _holds_arrays(obj):
+        values = np.array(_unwrapped(obj), dtype, order=order)
+    elif isinstance(obj, ndarray):
+        values = np.array(on_current(obj)._a, dtype, order=order)
+    else:
+        return upload(obj, dtype, order)
+    counters.launches += 1
+    return fresh(values, current.place)
+
+
+def _converted(a: ndarray, dtype: Any, order: str) -> ndarray:
+    """The array itself where it already is as asked."""
+    values = np.asarray(on_current(a)._a, dtype, order)
+    if values is a._a:
+        return a
+    counters.launches += 1
+    return fresh(values, current.place)
+
+
+def _holds_arrays(items: Any) -> bool:
+    return any(isinstance(x, ndarray) or (isinstance(x, list | tuple) and _holds_arrays(x)) for x in items)
+
+
+def _unwrapped(x: Any) -> Any:
+    return [_unwrapped(item) for item in x] if isinstance(x, list | tuple) else operand(x, "array")

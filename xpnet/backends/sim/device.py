@@ -1,0 +1,88 @@
+"""The simulated GPU as a device of xpnet."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import philox
+from xpnet.backends.cpu import aligned_empty
+from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
+from xpnet.backends.sim.array import fresh, ndarray, operand, poisoned, upload
+from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.namespace import xp
+from xpnet.backends.sim.place import PLACES
+
+
+class Sim(Device):
+    """NumPy behind CuPy's own rules; see ``counters`` for what a GPU would have done.
+
+    It has no clock and no streams, and float32 denormals do not flush to zero as they do in CuPy's kernels.
+    """
+
+    kind = "sim"
+    xp = xp
+    poisons = True
+
+    def __init__(self, index: int = 0):
+        if index not in range(len(PLACES)):
+            raise ValueError(f"there are {len(PLACES)} simulated GPUs, 0 to {len(PLACES) - 1}; got index {index!r}")
+        self.place = PLACES[index]
+        super().__init__(self.place.name)
+
+    def put(self, a: Any, dtype: DTypeLike | None = None) -> ndarray:
+        self._refuse_foreign(a)
+        with self.place:
+            if not isinstance(a, ndarray):
+                return upload(a, dtype, cause="device.put")
+            return a if dtype is None else xp.asarray(a, dtype)
+
+    def get(self, a: ndarray) -> np.ndarray:
+        self._refuse_foreign(a)
+        if not isinstance(a, ndarray):
+            raise DeviceMismatch(f"device({self.name!r}).get takes an array of this device, not {type(a)}")
+        return a.get()
+
+    def _refuse_foreign(self, a: Any) -> None:
+        if isinstance(a, ndarray) and a.device is not self.place:
+            raise DeviceMismatch(
+                f"device({self.name!r}) was given an array of device({a.device.name!r}): "
+                f"get() it there, then put() it here"
+            )
+        if not isinstance(a, ndarray) and hasattr(a, "__cuda_array_interface__"):
+            raise DeviceMismatch(f"device({self.name!r}) was given an array of a real GPU: get() it there first")
+
+    def synchronize(self) -> None:
+        counters.synchronised("device.synchronize()")
+
+    def use(self) -> contextlib.AbstractContextManager:
+        return self.place
+
+    def owns(self, a: Any) -> bool:
+        return isinstance(a, ndarray) and a.device is self.place
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> ndarray:
+        return fresh(poisoned(aligned_empty(shape, dtype)), self.place)
+
+    def gather(self, a: ndarray, rows: ndarray, out: ndarray) -> ndarray:
+        with self.place:
+            return xp.take(a, rows, axis=0, out=out)
+
+    def uniform(self, key: int, stream: int, step: int, offset: int, out: ndarray) -> ndarray:
+        with self.place:
+            values = operand(out, "uniform")
+        if not values.flags.c_contiguous or values.dtype != np.float32:
+            raise ValueError(f"uniform fills contiguous float32, not {values.dtype} with strides {values.strides}")
+        philox.fill_uniform(key, stream, step, offset, values)
+        counters.launches += 1
+        return out
+
+    def check_range(self, indices: ndarray, low: int, high: int) -> tuple[int, int] | None:
+        """Looks at the values, uncounted: no GPU could do this without waiting, which is why the simulator does."""
+        values = indices._a
+        if not values.size:
+            return None
+        smallest, largest = int(values.min()), int(values.max())
+        return None if low <= smallest and largest < high else (smallest, largest)

@@ -1,0 +1,28 @@
+"""``xp.random``: CuPy's Generator by its names, with a stream that is not NumPy's for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.sim.calls import function
+from xpnet.backends.sim.surface import SURFACE
+
+
+class Generator:
+    def __init__(self, seed: Any = None):
+        self._numbers = np.random.Generator(np.random.SFC64(seed))
+
+    def __getattr__(self, name: str) -> Callable:
+        spec = SURFACE["Generator"].get(name)
+        if spec is None:
+            raise AttributeError(f"'cupy.random.Generator' object has no attribute {name!r} (CuPy {SURFACE['cupy']})")
+        method = function("Generator." + name, getattr(self._numbers, name), spec.removeprefix("self, "))
+        setattr(self, name, method)  # found at once from now on
+        return method
+
+
+def default_rng(seed: Any = None) -> Generator:
+    return seed if isinstance(seed, Generator) else Generator(seed)

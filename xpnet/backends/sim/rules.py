@@ -1,0 +1,59 @@
+"""Which of CuPy's functions do what: the facts behind the simulator, as data."""
+
+from __future__ import annotations
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# NumPy arrays pass through these and come back as NumPy arrays, computed on the host without a word.
+COMPUTES_ON_HOST = _names(
+    "sum mean max amax min amin std var prod dot reshape transpose ravel squeeze swapaxes take clip copy argmax argmin"
+    " argsort sort argpartition partition array_equal repeat flip matrix_transpose permute_dims add.reduce"
+)
+# These copy a NumPy operand to the device without a word.
+COPIES_TO_DEVICE = _names("einsum isclose allclose unique tile diff gradient append")
+
+# The shape of the result, or a check inside, depends on values: the host waits for the device.
+SYNCHRONISES = _names(
+    "nonzero flatnonzero argwhere unique unique_all unique_counts unique_inverse unique_values bincount extract"
+    " compress union1d intersect1d setdiff1d setxor1d trim_zeros place delete histogram histogram2d histogramdd"
+    " nanmin nanmax"
+)
+# Answered by the host from shapes and dtypes: no launch, and host arrays are welcome.
+METADATA = _names(
+    "result_type can_cast promote_types isdtype issubdtype broadcast_shapes ndim shape size iscomplexobj isrealobj"
+    " isfortran isscalar may_share_memory shares_memory min_scalar_type common_type base_repr binary_repr typename"
+    " mintypecode iterable format_float_positional format_float_scientific"
+)
+# Objects that are the same in both libraries (besides dtypes, numbers and exceptions).
+SHARED_VALUES = _names("dtype finfo iinfo s_ index_exp ndindex")
+
+# Real in CuPy, not simulated: they run the caller's code on scalars, read and write files, or print.
+NOT_SIMULATED = _names(
+    "apply_along_axis apply_over_axes piecewise fromfunction fromiter frombuffer fromfile fromstring genfromtxt"
+    " loadtxt load save savez savez_compressed savetxt array2string array_repr array_str asarray_chkfinite"
+    " get_printoptions set_printoptions printoptions from_dlpack show_config require byteswap dump dumps"
+)
+
+# Parameters that hold an array: a list in their place is refused by CuPy where NumPy converts it.
+ARRAY_PARAMETERS = _names("a a1 a2 arr arr1 arr2 ar ar1 ar2 array ary b element m M v x x1 x2 y")
+INDEX_PARAMETERS = frozenset({"indices", "ind"})  # a list is accepted here, and copied to the device
+
+# ufunc.reduce and ufunc.accumulate exist for these, ufunc.at for those (and those dtypes, None being all).
+REDUCES = frozenset({"add", "multiply"})
+SCATTERS: dict[str, frozenset[str] | None] = {
+    "add": _names("int32 int64 uint32 uint64 float16 float32 float64"),
+    "subtract": _names("int32 uint32"),
+    **dict.fromkeys(_names("maximum minimum bitwise_and bitwise_or bitwise_xor")),
+}
+
+
+def fate_of_host_array(function: str) -> str:
+    """What the real CuPy does with a NumPy array given to this function, for an error message."""
+    if function in COMPUTES_ON_HOST:
+        return " (the real CuPy computes this on the host without a word)"
+    if function in COPIES_TO_DEVICE:
+        return " (the real CuPy copies it to the device without a word)"
+    return ""

@@ -1,0 +1,36 @@
+"""What a data set is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test rows with their targets; where it comes from and under what licence.
+
+    ``x_train`` (N, *shape) and ``x_test`` are float32, ``y_train`` (N,) and ``y_test`` int64 labels.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    source: str
+    licence: str
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.x_train.shape[1:]))
+        return f"Dataset({self.name!r}: {len(self.x_train)} + {len(self.x_test)} rows of ({shape}), {len(self.classes)} classes)"
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: str = "float32") -> np.ndarray:
+    """Labels (N,) as rows (N, classes) with a 1 in the label's column: targets of the squared-error losses."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or (labels.size and not (labels.min() >= 0 and labels.max() < classes)):
+        raise ValueError(f"one_hot: integer labels in 0..{classes - 1} are needed")
+    return np.eye(classes, dtype=dtype)[labels]

@@ -1,0 +1,74 @@
+"""Affine map and reshaping."""
+
+from __future__ import annotations
+
+import math
+
+from xpnet.backends.device import Array
+from xpnet.initializers import Initializer, he_normal, zeros
+from xpnet.layers.base import Layer, Shape
+from xpnet.parameters import Maker
+from xpnet.step import Pass
+
+
+class Affine(Layer):
+    """Affine map of each row, ``y = x @ W + b``.  (Linear in PyTorch, Dense in Keras.)
+
+    x (N, ..., n_in) -> y (N, ..., n_out);  W (n_in, n_out);  b (n_out,).
+    Backward: ``dW = x.T @ dy``, ``db = sum of dy's rows``, ``dx = dy @ W.T``, leading axes as rows.
+    """
+
+    def __init__(self, n_out: int, *, bias: bool = True, init: Initializer = he_normal, bias_init: Initializer = zeros):
+        if not isinstance(n_out, int) or n_out < 1:
+            raise ValueError(f"Affine(n_out={n_out!r}): the number of outputs is a whole number from 1 on")
+        self.n_out, self.bias, self.init, self.bias_init = n_out, bias, init, bias_init
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        if not shape:
+            raise ValueError(f"Affine({self.n_out}) needs inputs of shape (N, ..., n_in), the samples here are single "
+                             f"numbers of shape (N,): reshape them to (N, 1)")
+        self.W = make.parameter("W", (shape[-1], self.n_out), self.init)
+        self.b = make.parameter("b", (self.n_out,), self.bias_init, decay=False) if self.bias else None
+        return (*shape[:-1], self.n_out)
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
+        return step.affine(x, self.W.value, self.b.value if self.b else None), x
+
+    def backward(self, dy: Array, x: Array, step: Pass) -> Array | None:
+        x_rows, dy_rows = step.rows(x), step.rows(dy)
+        step.matmul(x_rows.T, dy_rows, out=self.W.grad)
+        if self.b:
+            step.sum_rows(dy_rows, out=self.b.grad)
+        return step.matmul(dy_rows, self.W.value.T).reshape(x.shape) if step.needs_dx else None
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return math.prod(output_shape) * (2 * shape[-1] + self.bias)
+
+
+class Flatten(Layer):
+    """All axes of a sample in one: x (N, ...) -> y (N, D), row-major (channels last)."""
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        return (math.prod(shape),)
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Shape]:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:])), x.shape
+
+    def backward(self, dy: Array, shape: Shape, step: Pass) -> Array:
+        return dy.reshape(shape)
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return 0
+
+
+class Identity(Layer):
+    """``y = x``: the output activation of regression, or a place holder."""
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, None]:
+        return x, None
+
+    def backward(self, dy: Array, cache: None, step: Pass) -> Array:
+        return dy
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return 0

@@ -1,0 +1,76 @@
+"""The contract of a layer."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+from xpnet.backends.device import Array
+
+if TYPE_CHECKING:
+    from xpnet.parameters import Maker
+    from xpnet.step import Pass
+
+Shape = tuple[int, ...]
+
+
+class Configured:
+    """An object whose constructor arguments stay readable as attributes of the same names."""
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in _arguments(type(self)) if hasattr(self, name)}
+
+    def __repr__(self) -> str:
+        defaults = _arguments(type(self))
+        changed = [f"{k}={_short(v)}" for k, v in self.config().items() if v != defaults[k].default]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+class Layer(Configured):
+    """One differentiable map of a minibatch; rows are samples, channels are last.
+
+    A layer keeps no per-call data, so one network can predict while it trains. A layer of one's
+    own defines the three methods below (``build`` only where it has parameters or changes the
+    shape) and may use plain ``step.xp`` without buffers; :func:`xpnet.gradcheck` proves it.
+    """
+
+    #: False where the derivative is zero or undefined everywhere, so that training through the layer is refused.
+    differentiable = True
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        """Declare parameters with ``make`` for inputs of per-sample ``shape``; return the per-sample output shape."""
+        return shape
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
+        """``x`` (N, *shape) -> output (N, *output shape), and whatever ``backward`` needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(x, step)")
+
+    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
+        """Assign every parameter's ``grad``; return the loss's gradient by ``x`` (None allowed unless ``step.needs_dx``)."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward(dy, cache, step)")
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        """Floating-point operations of one sample's forward pass; one per output element unless overridden."""
+        return math.prod(output_shape)
+
+
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """Named parameters of a constructor; ``**options`` stands for those of the base class."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            own = list(inspect.signature(base.__init__).parameters.values())[1:]
+            for p in own:
+                if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                    found.setdefault(p.name, p)
+            if not any(p.kind == p.VAR_KEYWORD for p in own):
+                break
+    return found
+
+
+def _short(value: Any) -> str:
+    if inspect.isfunction(value):
+        return value.__name__
+    return repr(value)

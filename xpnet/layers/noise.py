@@ -1,0 +1,39 @@
+"""Layers that draw random numbers in training."""
+
+from __future__ import annotations
+
+from xpnet.backends.device import Array
+from xpnet.layers.base import Layer, Shape
+from xpnet.parameters import Maker
+from xpnet.step import Pass
+
+
+class Dropout(Layer):
+    """In training each element is 0 with probability ``rate``, else divided by ``1 - rate``; else ``y = x``.
+
+    x (N, ...) -> y of the same shape. The mask is a function of seed, step, layer and position
+    alone: the same on every device. Srivastava et al., JMLR 2014 (in the "inverted" form).
+    """
+
+    def __init__(self, rate: float = 0.5):
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout(rate={rate!r}): the rate, the probability that an element is dropped, lies in [0, 1)")
+        self.rate = rate
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        self.stream = make.random_stream()
+        return shape
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Array | None]:
+        if not step.training or self.rate == 0:
+            return x, None
+        kept = step.xp.greater_equal(step.uniform(x.shape, self.stream), self.rate, out=step.keep(x.shape, "bool"))
+        return self._mask(x, kept, step), kept
+
+    def backward(self, dy: Array, kept: Array | None, step: Pass) -> Array:
+        return dy if kept is None else self._mask(dy, kept, step)
+
+    def _mask(self, a: Array, kept: Array, step: Pass) -> Array:
+        y = step.xp.multiply(a, kept, out=step.keep(a.shape))
+        y *= 1 / (1 - self.rate)
+        return y

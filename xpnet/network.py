@@ -1,0 +1,233 @@
+"""A network: layers in a chain, with the vectors that hold their parameters and the buffers that passes use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import Device, DeviceMismatch, resolve
+from xpnet.backends.device import Array, DTypeLike
+from xpnet.layers.base import Layer, Shape
+from xpnet.layers.containers import Chain
+from xpnet.parameters import Maker, Parameters
+from xpnet.step import ArenaPool, Pass, Results
+from xpnet.summary import summarize
+
+PREDICT_ROWS = 1024  # rows that predict takes at a time where the caller does not say: bounds the memory of its buffers
+FLOATS = ("float32", "float64")
+
+
+class NotBuilt(RuntimeError):
+    """The network has no parameters yet."""
+
+
+class Sequential(Chain):
+    """Layers one after another: ``Sequential(Affine(64), ReLU(), Affine(10))``.
+
+    ``build`` makes the parameters; ``forward`` and ``backward`` then run one pass; ``Trainer``
+    does all of it. Inside another network a ``Sequential`` is a layer like any other.
+    Deep copies and pickles keep parameters and views together.
+
+    Attributes after ``build``: ``parameters`` (by name, and the flat vectors), ``input_shape`` and
+    ``output_shape`` per sample, ``device``, ``seed``, ``steps_begun`` (training passes, which number the random masks).
+    """
+
+    def __init__(self, *layers: Layer):
+        super().__init__(*layers)
+        self._parameters: Parameters | None = None
+        self.arenas = ArenaPool()
+        self.debug = False
+
+    def build(self, input_shape: int | Shape, make: Maker | None = None, *, device: str | Device = "cpu",
+              dtype: DTypeLike = "float32", seed: int = 0) -> Any:
+        """Make and initialise the parameters for inputs (N, *input_shape), all drawn on the host from ``seed``; return self.
+
+        Building again starts afresh. (With ``make`` it is built as a layer of another network and
+        returns its output shape.) Raises ValueError or TypeError where shapes do not fit.
+        """
+        shape = check_shape(input_shape)
+        if make is not None:
+            self._parameters = None
+            return super().build(shape, make)
+        if not self.layers:
+            raise ValueError("Sequential() has no layers: there is nothing to build")
+        if (dtype := np.dtype(dtype)).name not in FLOATS:
+            raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
+        target = resolve(device).device
+        root = Maker()
+        self.output_shape = super().build(shape, root)
+        self._parameters = root.finish(target, dtype, seed)
+        self.input_shape, self.seed, self.steps_begun = shape, seed, 0
+        self._forget_passes()
+        return self
+
+    def unbuild(self) -> None:
+        """Forget parameters and input shape."""
+        self._parameters = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters and running statistics, by name; raises NotBuilt before ``build``."""
+        if self._parameters is None:
+            raise NotBuilt("the network is not built: call net.build((features,)) first, or let Trainer.fit do it")
+        return self._parameters
+
+    @property
+    def built(self) -> bool:
+        return self._parameters is not None
+
+    @property
+    def device(self) -> Device:
+        return self.parameters.device
+
+    @property
+    def output_activation(self) -> str | None:
+        """Class name of the last layer that changes values, seen through containers; losses check it."""
+        return last_activation(self)
+
+    def to(self, device: str | Device) -> Sequential:
+        """Move the parameters to a device and return self; buffers are made anew there."""
+        self.parameters.to(resolve(device).device)
+        self._forget_passes()
+        return self
+
+    def freeze(self, *names: str) -> None:
+        """Keep parameters from being updated: ``net.freeze("0")`` for layer 0, ``"0.W"`` for one array."""
+        self.parameters.freeze(*names)
+
+    def unfreeze(self, *names: str) -> None:
+        """Undo :meth:`freeze`."""
+        self.parameters.freeze(*names, frozen=False)
+
+    def step(self, *, training: bool, count: Array | float | None = None, number: int | None = None, row: int = 0,
+             needs_dx: bool = False, results: Results | None = None) -> Pass:
+        """What one pass carries; give it to ``forward``, the loss and ``backward``.
+
+        ``needs_dx=True`` makes ``backward`` return the gradient by the network's input. The rest
+        is for who splits a batch: ``count`` is the whole batch's weight, ``row`` the index of the first
+        row in hand, ``number`` the step whose random masks to use (the next one's if None).
+        """
+        if number is None:
+            number = self.steps_begun
+            self.steps_begun += training
+        if results is None:
+            results = self._results
+        return Pass(self, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results)
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
+        """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""
+        if not self.built:
+            return super().forward(x, step)  # a layer of another network
+        self._check_input(x, step)
+        with self._parameters.device.use():
+            step.begin(x)
+            return super().forward(x, step)
+
+    def backward(self, dy: Array, cache: list, step: Pass) -> Array | None:
+        """Assign every gradient for ``dy``, the loss's gradient by the outputs; uses ``cache`` up.
+
+        Returns the gradient by the input if the step was made with ``needs_dx=True``, else None.
+        """
+        if not self.built:
+            return super().backward(dy, cache, step)
+        if not cache:
+            raise RuntimeError("backward: this forward pass has had its backward already; run forward again with a new net.step()")
+        with self._parameters.device.use():
+            if self.debug or self.device.poisons:
+                self.device.poison(self._parameters.grad)
+            step.needs_dx = step.input_gradient
+            dx = super().backward(dy, cache, step)
+        cache.clear()  # lets go of the buffers, so that the next step finds them free
+        return dx
+
+    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+        """Outputs (N, *output_shape) as NumPy for host or device rows ``x``, in inference mode; logits where the net ends in them.
+
+        Takes ``batch_size`` rows at a time (1024 if None), which bounds memory. Changes nothing.
+        """
+        device, parameters = self.device, self.parameters
+        rows = self.as_input(x)
+        size = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
+        found = np.empty((len(rows), *self.output_shape), parameters.dtype)
+        for start in range(0, len(rows), size):
+            with device.use():
+                part = device.put(rows[start : start + size], parameters.dtype)
+                found[start : start + size] = device.get(self.forward(part, self.step(training=False))[0])
+        return found
+
+    def as_input(self, x: Any) -> Array:
+        """Host or device rows, checked against the input shape; host data stay on the host, in the network's dtype."""
+        parameters = self.parameters
+        if not parameters.device.owns(x):
+            x = np.asarray(x)
+            if x.dtype.kind not in "fiub":
+                raise TypeError(f"x: values of type {x.dtype} are not numbers")
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(wrong_input(x.shape, self.input_shape))
+        return x.astype(parameters.dtype, copy=False)
+
+    def summary(self) -> str:
+        """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes."""
+        return summarize(self)
+
+    def _check_input(self, x: Array, step: Pass) -> None:
+        parameters = self.parameters
+        if step.network is not self or step.arena is not None:
+            whose = "of this network has been used already" if step.network is self else "was made by another network"
+            raise RuntimeError(f"forward: the step {whose}: make one for each forward pass by net.step(training=...)")
+        if not parameters.device.owns(x):
+            name = parameters.device.name
+            raise DeviceMismatch(f"forward: x is a {type(x).__module__}.{type(x).__name__}, the network is on {name}: pass "
+                                 f"device.put(x), with device = xn.device({name!r})")
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(wrong_input(x.shape, self.input_shape))
+        if x.dtype != parameters.dtype:
+            raise TypeError(f"forward: x is {x.dtype}, the network computes in {parameters.dtype}: pass "
+                            f"device.put(x, dtype={parameters.dtype.name!r})")
+
+    def _forget_passes(self) -> None:
+        self.arenas = ArenaPool()
+        self._results = Results(self.device, self.parameters.dtype)
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k not in ("arenas", "_results")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.arenas = ArenaPool()
+        if self.built:
+            self._forget_passes()
+
+
+def last_activation(chain: Any) -> str | None:
+    """Class name of the layer that makes a chain's outputs; None where it is a sum of branches or there is none."""
+    for layer in reversed(chain.layers):
+        if isinstance(layer, Chain):
+            return last_activation(layer)
+        if type(layer).__name__ not in ("Identity", "Flatten", "Dropout"):
+            return type(layer).__name__
+    return None
+
+
+def check_shape(shape: int | Shape) -> Shape:
+    """A per-sample shape as a tuple of whole numbers from 1 on; a single number n means (n,)."""
+    found = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not all(isinstance(n, int | np.integer) and n >= 1 for n in found):
+        raise ValueError(f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "
+                         f"batch axis, for instance (64,)")
+    return tuple(int(n) for n in found)
+
+
+def check_count(name: str, n: Any) -> int:
+    """A whole number from 1 on."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{name}={n!r}: it is a whole number from 1 on")
+    return int(n)
+
+
+def wrong_input(shape: Shape, expected: Shape) -> str:
+    """The text for inputs of the wrong shape."""
+    wanted = f"(N, {', '.join(map(str, expected))})" if expected else "(N,)"
+    hint = "; one sample is a batch of one: x[None]" if shape == expected else ""
+    return f"x has shape {tuple(shape)}, the network was built for {wanted}{hint}"

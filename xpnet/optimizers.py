@@ -1,0 +1,277 @@
+"""Update rules on the flat parameter vector.
+
+Each rule is written once for a block of elements: the whole vector on a GPU, cache-sized pieces of it on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+from xpnet.backends import resolve
+from xpnet.backends.device import Array, Device
+from xpnet.layers.base import Configured
+from xpnet.parameters import Parameters
+from xpnet.schedules import Schedule, as_schedule
+
+
+class Block(NamedTuple):
+    """Views of neighbouring elements: weights, gradients, the rule's own vectors, and scratch memory."""
+
+    w: Array
+    g: Array
+    slots: tuple[Array, ...]
+    tmp: Array
+    adjusted: Array
+    decay: bool
+
+
+class Optimizer(Configured):
+    """Base of update rules; one of your own names its vectors in ``slots`` and overrides :meth:`rule`.
+
+    Keyword arguments of every rule:
+
+    ``l2``: the penalty ``l2 / 2 * |w|**2``, its gradient added to the loss's (PyTorch's ``weight_decay`` of SGD and Adam).
+    ``weight_decay``: ``w *= 1 - learning_rate * weight_decay`` beside the rule (decoupled; Loshchilov and Hutter, ICLR 2019).
+    ``decay_all``: both act on weights only unless this is True, which includes biases and scales.
+    ``clip_norm``: gradients are scaled down so that their global L2 norm is at most this (Pascanu et al., ICML 2013).
+
+    Gradients are never modified, frozen parameters neither updated nor counted in the norm.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, learning_rate: float | Schedule, *, weight_decay: float = 0.0, l2: float = 0.0,
+                 decay_all: bool = False, clip_norm: float | None = None):
+        self._schedule = as_schedule(learning_rate)
+        self.learning_rate = learning_rate
+        for name, value in (("weight_decay", weight_decay), ("l2", l2)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{type(self).__name__}({name}={value!r}): it is a finite number from 0 on")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"{type(self).__name__}(clip_norm={clip_norm!r}): it is a number greater than 0, or None")
+        self.weight_decay, self.l2, self.decay_all, self.clip_norm = weight_decay, l2, decay_all, clip_norm
+        self.steps = 0
+        self._parameters: Parameters | None = None
+        self._device: Device = resolve("cpu").device  # where the vectors are
+        self._vectors: dict[str, Array] = {}
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, *slots: Array) -> None:
+        """Update ``w`` in place from ``g`` (read only) with ``tmp`` as scratch; ``slots`` begin as zeros."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule(xp, rate, w, g, tmp, *slots)")
+
+    def update(self, parameters: Parameters) -> None:
+        """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned."""
+        if parameters is not self._parameters or parameters.version != self._version:
+            self._bind(parameters)
+        rate = self.current_rate
+        self.steps += 1
+        with parameters.device.use():
+            xp = parameters.device.xp
+            if self.clip_norm is not None:
+                self._measure_norm(xp)
+            for block in self._blocks:
+                g = self._adjust(xp, block) if self._adjusts(block) else block.g
+                if self.weight_decay and block.decay:
+                    xp.multiply(block.w, 1 - rate * self.weight_decay, out=block.w)
+                self.rule(xp, rate, block.w, g, block.tmp, *block.slots)
+
+    @property
+    def current_rate(self) -> float:
+        """Learning rate of the next update."""
+        return self._schedule(self.steps)
+
+    def observe(self, loss: float) -> None:
+        """Tell the schedule the epoch's loss (for :class:`xpnet.ReduceOnPlateau`)."""
+        self._schedule.observe(loss)
+
+    def reset(self) -> None:
+        """Forget the network and all that was gathered about it, so that another can be trained."""
+        self.steps, self._parameters, self._vectors = 0, None, {}
+
+    def _adjusts(self, block: Block) -> bool:
+        return self.clip_norm is not None or bool(self.l2 and block.decay)
+
+    def _adjust(self, xp: Any, block: Block) -> Array:
+        """The gradient, clipped, plus that of the penalty."""
+        g = block.adjusted
+        if self.clip_norm is not None:
+            xp.multiply(block.g, self._clip, out=g)
+        else:
+            xp.copyto(g, block.g)
+        if self.l2 and block.decay:
+            g += xp.multiply(block.w, self.l2, out=block.tmp)
+        return g
+
+    def _measure_norm(self, xp: Any) -> None:
+        """``clip = min(1, clip_norm / (norm + 1e-6))`` as a 0-d array of the device, without reading it."""
+        clip, part = self._clip, self._part
+        clip.fill(0)
+        for g in self._gradients:
+            clip += xp.dot(g, g, out=part)
+        xp.sqrt(clip, out=clip)
+        clip += 1e-6
+        xp.divide(self.clip_norm, clip, out=clip)
+        xp.minimum(clip, 1, out=clip)
+
+    def _bind(self, parameters: Parameters) -> None:
+        """Make the vectors once, and cut them and the parameters' into blocks."""
+        if self._parameters is not None and parameters is not self._parameters:
+            raise ValueError(f"this {type(self).__name__} has begun to train another network (or this one before it was built "
+                             f"anew): give every network an optimizer of its own, or call optimizer.reset() first")
+        device, n = parameters.device, parameters.value.size
+        with device.use():
+            vectors = {}
+            for name in self.slots:
+                vectors[name] = device.empty((n,), parameters.dtype)
+                before = self._vectors.get(name)
+                vectors[name][...] = 0 if before is None else self._moved(before, device)
+            self._vectors, self._device = vectors, device
+            self._clip, self._part = (device.empty((), parameters.dtype) for _ in range(2))
+            self._cut(parameters, device.block_size or max(n, 1))
+        self._parameters, self._version = parameters, parameters.version
+
+    def _moved(self, vector: Array, device: Device) -> Array:
+        return vector if device == self._device else device.put(self._device.get(vector))
+
+    def _cut(self, parameters: Parameters, size: int) -> None:
+        device = parameters.device
+        by_decay = not self.decay_all and bool(self.weight_decay or self.l2)
+        segments = parameters.segments(by_decay=by_decay)
+        spans = [(a, min(a + size, s.stop), s.decay) for s in segments for a in range(s.start, s.stop, size)]
+        longest = max((b - a for a, b, _ in spans), default=0)
+        tmp, adjusted = (device.empty((longest,), parameters.dtype) for _ in range(2))
+        vectors = [self._vectors[name] for name in self.slots]
+        self._gradients = [parameters.grad[s.start : s.stop] for s in segments]
+        self._blocks = [Block(parameters.value[a:b], parameters.grad[a:b], tuple(v[a:b] for v in vectors),
+                              tmp[: b - a], adjusted[: b - a], decay) for a, b, decay in spans]
+
+    def __getstate__(self) -> dict:
+        """Vectors as host arrays; views and scratch memory are made anew."""
+        made = ("_blocks", "_gradients", "_clip", "_part", "_device")
+        kept = {k: v for k, v in self.__dict__.items() if k not in made}
+        return {**kept, "_vectors": {k: self._device.get(v) for k, v in self._vectors.items()}}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._device, self._version = resolve("cpu").device, None
+
+
+class SGD(Optimizer):
+    """``w -= learning_rate * g``."""
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array) -> None:
+        xp.multiply(g, rate, out=tmp)
+        w -= tmp
+
+
+class Momentum(Optimizer):
+    """``v = momentum * v + g;  w -= learning_rate * v``. Polyak, 1964; Sutskever et al., ICML 2013, in PyTorch's form."""
+
+    slots = ("velocity",)
+
+    def __init__(self, learning_rate: float | Schedule, momentum: float = 0.9, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.momentum = fraction(self, "momentum", momentum)
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
+        velocity *= self.momentum
+        velocity += g
+        xp.multiply(velocity, rate, out=tmp)
+        w -= tmp
+
+
+class Nesterov(Momentum):
+    """``v = momentum * v + g;  w -= learning_rate * (g + momentum * v)``, PyTorch's form. Nesterov, 1983."""
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
+        velocity *= self.momentum
+        velocity += g
+        xp.multiply(velocity, self.momentum, out=tmp)
+        tmp += g
+        tmp *= rate
+        w -= tmp
+
+
+class AdaGrad(Optimizer):
+    """``s += g**2;  w -= learning_rate * g / (sqrt(s) + epsilon)``. Duchi et al., JMLR 2011."""
+
+    slots = ("squares",)
+
+    def __init__(self, learning_rate: float | Schedule = 1e-2, epsilon: float = 1e-10, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.epsilon = epsilon
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
+        xp.multiply(g, g, out=tmp)
+        squares += tmp
+        xp.sqrt(squares, out=tmp)
+        tmp += self.epsilon
+        xp.divide(g, tmp, out=tmp)
+        tmp *= rate
+        w -= tmp
+
+
+class RMSProp(Optimizer):
+    """``s = decay * s + (1 - decay) * g**2;  w -= learning_rate * g / (sqrt(s) + epsilon)``. Tieleman and Hinton, 2012."""
+
+    slots = ("squares",)
+
+    def __init__(self, learning_rate: float | Schedule = 1e-2, decay: float = 0.99, epsilon: float = 1e-8, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.decay, self.epsilon = fraction(self, "decay", decay), epsilon
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
+        squares *= self.decay
+        xp.multiply(g, g, out=tmp)
+        tmp *= 1 - self.decay
+        squares += tmp
+        xp.sqrt(squares, out=tmp)
+        tmp += self.epsilon
+        xp.divide(g, tmp, out=tmp)
+        tmp *= rate
+        w -= tmp
+
+
+class Adam(Optimizer):
+    """``m``, ``v``: running means of ``g`` and ``g**2``, bias-corrected; ``w -= learning_rate * m / (sqrt(v) + epsilon)``.
+
+    Kingma and Ba, ICLR 2015. The vectors ``mean`` and ``squares`` hold ``m / (1 - beta1)`` and
+    ``v / (1 - beta2)``: the scale goes into two numbers, which saves two of twelve passes.
+    """
+
+    slots = ("mean", "squares")
+
+    def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, **options: Any):
+        super().__init__(learning_rate, **options)
+        self.beta1, self.beta2 = fraction(self, "beta1", beta1), fraction(self, "beta2", beta2)
+        self.epsilon = epsilon
+
+    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, mean: Array, squares: Array) -> None:
+        root = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.steps))
+        mean *= self.beta1
+        mean += g
+        squares *= self.beta2
+        xp.multiply(g, g, out=tmp)
+        squares += tmp
+        xp.sqrt(squares, out=tmp)
+        tmp += self.epsilon / root
+        xp.divide(mean, tmp, out=tmp)
+        tmp *= rate * (1 - self.beta1) / (1 - self.beta1**self.steps) / root
+        w -= tmp
+
+
+class AdamW(Adam):
+    """:class:`Adam` with decoupled weight decay, 0.01 unless given. Loshchilov and Hutter, ICLR 2019."""
+
+    def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.01, **options: Any):
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
+
+
+def fraction(optimizer: Optimizer, name: str, value: float) -> float:
+    """A number in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{type(optimizer).__name__}({name}={value!r}): it lies in [0, 1)")
+    return float(value)

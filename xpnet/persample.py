@@ -1,0 +1,36 @@
+"""Backpropagation one sample at a time, the gradients added up: the oracle of the matrix form, and its baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xpnet.backends.device import Array
+
+if TYPE_CHECKING:
+    from xpnet.losses import Loss
+    from xpnet.network import Sequential
+    from xpnet.step import Results
+
+
+def backward_per_sample(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None,
+                        results: Results | None = None) -> Array:
+    """Assign the gradients of the whole batch by passes of batch one whose gradients are summed; return the loss (0-d).
+
+    Equal to forward and backward of the minibatch up to rounding, random masks included, except
+    where samples interact (batch normalisation). Nielsen's ``update_mini_batch``, chapter 1.
+    """
+    whole = net.step(training=True, results=results)
+    whole.begin(x)
+    count = loss.total(y, whole, weights)
+    gradient = net.parameters.device.xp.zeros_like(net.parameters.grad)
+    value = whole.result()
+    value.fill(0)
+    for i in range(len(x)):
+        step = net.step(training=True, number=whole.number, count=count, row=i)
+        outputs, cache = net.forward(x[i : i + 1], step)
+        part, dy = loss(outputs, y[i : i + 1], step, None if weights is None else weights[i : i + 1])
+        net.backward(dy, cache, step)
+        gradient += net.parameters.grad
+        value += part
+    net.parameters.grad[...] = gradient
+    return value

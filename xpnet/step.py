@@ -1,0 +1,204 @@
+"""What one pass through a network carries: namespace, buffers, random numbers, the count that losses divide by."""
+
+from __future__ import annotations
+
+import math
+from sys import getrefcount
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpnet.backends.device import Array, Device, DTypeLike
+
+if TYPE_CHECKING:
+    from xpnet.network import Sequential
+
+_UNHELD = 2  # references to a buffer that nobody outside holds: the container's and getrefcount's argument
+
+
+class Arena:
+    """Hands out the same arrays in the same order on every pass of one shape.
+
+    No allocation after the first pass, and constant addresses. A buffer that somebody still
+    holds (the logits of the last step, say) is never overwritten: it is theirs, and a spare
+    takes its place, so that even a loop that keeps its last results allocates nothing from the third pass on.
+    """
+
+    def __init__(self, device: Device):
+        self._device = device
+        self._arrays: list[Array] = []
+        self._keys: list[tuple] = []
+        self._spares: dict[int, Array] = {}
+        self._next = 0
+        self.scratch = Scratch(device)
+
+    def reset(self) -> None:
+        """Begin a new pass."""
+        self._next = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """The next buffer of this pass, uninitialised."""
+        i = self._next
+        self._next = i + 1
+        if i == len(self._arrays):
+            self._arrays.append(self._device.empty(shape, dtype))
+            self._keys.append((shape, dtype))
+        elif self._keys[i] != (shape, dtype):
+            self._arrays[i], self._keys[i] = self._device.empty(shape, dtype), (shape, dtype)
+            self._spares.pop(i, None)
+        elif getrefcount(self._arrays[i]) > _UNHELD:
+            self._swap(i, shape, dtype)
+        if self._device.poisons:
+            self._device.poison(self._arrays[i])
+        return self._arrays[i]
+
+    def _swap(self, i: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        if i not in self._spares or getrefcount(self._spares[i]) > _UNHELD:
+            self._spares[i] = self._device.empty(shape, dtype)
+        self._arrays[i], self._spares[i] = self._spares[i], self._arrays[i]
+
+
+class ArenaPool:
+    """The arenas of one network: one per (mode, input shape) for each pass under way, few shapes kept per mode."""
+
+    SHAPES_PER_MODE = 4
+
+    def __init__(self) -> None:
+        self._free: dict[tuple, list[Arena]] = {}
+
+    def take(self, key: tuple, device: Device) -> Arena:
+        """An arena for ``key`` = (training, input shape), no other pass's, at its beginning."""
+        free = self._free.setdefault(key, [])
+        arena = free.pop() if free else Arena(device)
+        arena.reset()
+        return arena
+
+    def give(self, key: tuple, arena: Arena) -> None:
+        """Keep the arena of an ended pass for the next one of its kind; the kind longest unused makes room."""
+        arenas = self._free.pop(key, [])
+        self._free[key] = [*arenas, arena]  # to the end: the most recently used
+        same_mode = [k for k in self._free if k[0] == key[0]]
+        for old in same_mode[: -self.SHAPES_PER_MODE]:
+            del self._free[old]
+
+
+class Scratch:
+    """Memory that lives until a layer's call ends and is shared by all layers: one block per request in a call."""
+
+    def __init__(self, device: Device):
+        self._device = device
+        self._blocks: list[Array] = []
+        self._views: dict[tuple, Array] = {}
+        self._next = 0
+
+    def reset(self) -> None:
+        self._next = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        key = (self._next, shape, dtype)
+        if key not in self._views:
+            self._views[key] = self._view(self._next, shape, np.dtype(dtype))
+        self._next += 1
+        return self._views[key]
+
+    def _view(self, i: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+        size = math.prod(shape) * dtype.itemsize
+        if i == len(self._blocks):
+            self._blocks.append(self._device.empty((size,), "uint8"))
+        elif self._blocks[i].size < size:
+            self._blocks[i] = self._device.empty((size,), "uint8")
+            self._views = {k: v for k, v in self._views.items() if k[0] != i}  # they view the smaller block
+        return self._blocks[i][:size].view(dtype).reshape(shape)
+
+
+class Results:
+    """Fresh 0-d device arrays for losses, cut from one vector, so that a whole epoch is read with one copy."""
+
+    def __init__(self, device: Device, dtype: DTypeLike, size: int = 1024):
+        self._device, self._dtype, self._size = device, dtype, size
+        self._used = size
+
+    def next(self) -> Array:
+        """A 0-d array nobody else has; the vector is replaced when it is used up."""
+        if self._used == self._size:
+            self._vector = self._device.empty((self._size,), self._dtype)
+            self._used = 0
+        i = self._used
+        self._used = i + 1
+        return self._vector[i : i + 1].reshape(())
+
+    def get(self) -> np.ndarray:
+        """The values handed out so far, as one host array (one copy, one synchronisation)."""
+        return self._device.get(self._vector[: self._used])
+
+
+class Pass:
+    """One pass (forward, loss, backward) of one batch; made by ``net.step(training=...)``.
+
+    Attributes
+    ----------
+    xp, device, dtype : where and in what precision the pass computes.
+    training, updates_state : whether dropout is on, whether running statistics may be written.
+    needs_dx : whether the layer being asked must return the gradient of its input.
+    count : what a loss divides by, where it is not the weight of the rows in hand: the whole batch's.
+    row : index in the whole batch of the first row in hand (per-sample form), for the random numbers.
+    """
+
+    def __init__(self, network: Sequential, *, training: bool, number: int, count: Array | float | None, row: int,
+                 needs_dx: bool, results: Results):
+        self.network = network
+        self.device = network.device
+        self.xp = self.device.xp
+        self.dtype = network.parameters.dtype
+        self.training = self.updates_state = training
+        self.number, self.count, self.row, self.results = number, count, row, results
+        self.input_gradient, self.needs_dx = needs_dx, True
+        self.arena: Arena | None = None
+
+    def begin(self, x: Array) -> None:
+        """Take the buffers for an input of this shape; they go back when this object dies."""
+        self._key = (self.training, x.shape)
+        self.arena = self.network.arenas.take(self._key, self.device)
+
+    def __del__(self) -> None:
+        if getattr(self, "arena", None) is not None:
+            self.network.arenas.give(self._key, self.arena)
+
+    def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        """Uninitialised buffer that lives until the backward pass of this step has ended."""
+        return self.arena.empty(shape, self.dtype if dtype is None else dtype)
+
+    def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        """Uninitialised buffer that lives until the current call of the layer ends."""
+        return self.arena.scratch.empty(shape, self.dtype if dtype is None else dtype)
+
+    def result(self) -> Array:
+        """A fresh 0-d array for a loss: the receiver's own."""
+        return self.results.next()
+
+    def rows(self, x: Array) -> Array:
+        """``x`` (N, ..., D) as the matrix (N * ..., D)."""
+        return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """Product of two matrices into ``out`` or a kept buffer."""
+        if out is None:
+            out = self.keep((a.shape[0], b.shape[1]))
+        return self.xp.matmul(a, b, out=out)
+
+    def affine(self, x: Array, W: Array, b: Array | None) -> Array:
+        """``x @ W + b`` with the leading axes of ``x`` (N, ..., n_in) as rows -> (N, ..., n_out)."""
+        y = self.matmul(self.rows(x), W)
+        if b is not None:
+            self.xp.add(y, b, out=y)
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], W.shape[1])
+
+    def sum_rows(self, x: Array, out: Array) -> Array:
+        """Column sums of a matrix, as a product with ones (half the time of ``sum(axis=0)`` on a CPU)."""
+        return self.xp.matmul(self.device.ones(x.shape[0], x.dtype), x, out=out)
+
+    def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
+        """Scratch float32 numbers in [0, 1): the same for one seed, step, stream and row on every device."""
+        out = self.scratch(shape, "float32")
+        offset = self.row * math.prod(shape[1:])
+        return self.device.uniform(self.network.seed, stream, self.number, offset, out)

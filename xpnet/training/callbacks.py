@@ -1,0 +1,98 @@
+"""What can be done after an epoch. A callback is any function ``f(trainer, record)``; returning True ends the training.
+
+``record`` is the epoch's row of the history: {"epoch": 3, "loss": ..., "validation_loss": ..., ...}.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.layers.base import Configured
+
+if TYPE_CHECKING:
+    from xpnet.training.trainer import Trainer
+
+Record = dict[str, Any]
+
+
+class Callback(Configured):
+    """A callback with a beginning and an end; override what you need."""
+
+    def begin(self, trainer: Trainer) -> None:
+        """Called once when ``fit`` begins."""
+
+    def __call__(self, trainer: Trainer, record: Record) -> bool | None:
+        """Called after every epoch; True ends the training."""
+
+    def finish(self, trainer: Trainer) -> None:
+        """Called once when ``fit`` ends, however it ends."""
+
+
+class FromFunction(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Trainer, Record], bool | None]):
+        if not callable(function):
+            raise TypeError(f"callbacks: {function!r} cannot be called; a callback is a function f(trainer, record)")
+        self.function = function
+
+    def __call__(self, trainer: Trainer, record: Record) -> bool | None:
+        return self.function(trainer, record)
+
+
+class EarlyStopping(Callback):
+    """Ends the training when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
+
+    ``monitor`` is a key of the record, "validation_loss" if None (the training loss without
+    validation); ``mode`` "min" or "max" says what improves. ``restore_best`` puts the parameters of
+    the best epoch back at the end. Prechelt, 1998.
+    """
+
+    def __init__(self, patience: int = 5, *, monitor: str | None = None, mode: str = "min", min_delta: float = 0.0,
+                 restore_best: bool = True):
+        if mode not in ("min", "max"):
+            raise ValueError(f"EarlyStopping(mode={mode!r}): choose 'min' or 'max'")
+        self.patience, self.monitor, self.mode, self.min_delta = patience, monitor, mode, min_delta
+        self.restore_best = restore_best
+        self.begin()
+
+    def begin(self, trainer: Trainer | None = None) -> None:
+        self.best, self.best_epoch, self.waited = math.inf, None, 0
+        self._snapshot: dict[str, np.ndarray] | None = None
+
+    def __call__(self, trainer: Trainer, record: Record) -> bool:
+        value = monitored(record, self.monitor) * (1 if self.mode == "min" else -1)
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch, self.waited = value, record["epoch"], 0
+            if self.restore_best:
+                self._snapshot = trainer.net.parameters.snapshot()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def finish(self, trainer: Trainer) -> None:
+        if self._snapshot is not None:
+            trainer.net.parameters.restore(self._snapshot)
+            self._snapshot = None
+
+
+def monitored(record: Record, name: str | None = None) -> float:
+    """The watched number of an epoch: the named one, else the validation loss, else the training loss."""
+    if name is None:
+        return record.get("validation_loss", record["loss"])
+    if name not in record:
+        raise ValueError(f"there is no {name!r} to watch; an epoch's record has {', '.join(record)}")
+    return record[name]
+
+
+def print_epoch(trainer: Trainer, record: Record) -> None:
+    """A callback that prints one line an epoch."""
+    from tqdm import tqdm
+
+    parts = [f"epoch {record['epoch']:3d}"]
+    parts += [f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name not in ("epoch", "seconds")]
+    tqdm.write(f"{'  '.join(parts)}  {record['seconds']:.2f} s")  # over a progress bar, if there is one

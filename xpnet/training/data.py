@@ -1,0 +1,95 @@
+"""What users hand in, checked and brought into the form that training takes; nothing of theirs is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends import Device
+from xpnet.backends.device import Array
+from xpnet.losses import Loss, check_finite
+from xpnet.network import Sequential
+
+
+class Prepared(NamedTuple):
+    """Rows, targets and weights that fit the network and the loss, on the host or on the network's device."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+
+def prepare(net: Sequential, loss: Loss, x: Any, y: Any, sample_weight: Any = None,
+            class_weight: Mapping[int, float] | str | None = None, what: str = "") -> Prepared:
+    """Check everything and convert it; raises ValueError or TypeError that names what disagrees."""
+    n, targets = len_of(x, what + "x"), len_of(y, what + "y")
+    if n != targets:
+        raise ValueError(f"{what}x has {n} rows, {what}y has {targets}: every sample needs one target")
+    rows = net.as_input(x)
+    _check_rows(net.device, rows, what + "x")
+    weights = row_weights(net, y, sample_weight, class_weight)
+    return Prepared(rows, _targets(net, loss, y), weights)
+
+
+def row_weights(net: Sequential, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | str | None) -> np.ndarray | None:
+    """Weight of each row as the product of both kinds, None where neither is given."""
+    weights = None
+    if sample_weight is not None:
+        weights = to_host(net.device, sample_weight).astype(np.float64)
+        if weights.shape != (len(y),):
+            raise ValueError(f"sample_weight has shape {weights.shape}, {len(y)} rows need ({len(y)},)")
+        check_finite(weights, "sample_weight")
+        if weights.size and (weights.min() < 0 or weights.max() == 0):
+            raise ValueError(f"sample_weight: weights are not negative and not all 0; the smallest is {weights.min()}")
+    if class_weight is not None:
+        by_class = label_weights(to_host(net.device, y), class_weight)
+        weights = by_class if weights is None else weights * by_class
+    return None if weights is None else weights.astype(net.parameters.dtype)
+
+
+def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | str) -> np.ndarray:
+    """Weight of each row by its label; "balanced" gives every class the same sum, the mean weight being 1."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"class_weight needs integer labels of shape (N,), not {labels.dtype} of shape {labels.shape}")
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f'class_weight={class_weight!r}: a mapping from label to weight, or "balanced"')
+        return (len(labels) / (len(classes) * counts))[index]
+    if missing := [int(c) for c in classes if c not in class_weight]:
+        raise ValueError(f"class_weight has no weight for label {missing[0]}; the labels are {classes.tolist()}")
+    return np.array([float(class_weight[c]) for c in classes])[index]
+
+
+def to_host(device: Device, a: Any) -> np.ndarray:
+    """A host array of what is on the host or on the device."""
+    return device.get(a) if device.owns(a) else np.asarray(a)
+
+
+def len_of(a: Any, name: str) -> int:
+    """Number of rows."""
+    shape = np.shape(a) if not hasattr(a, "shape") else a.shape
+    if not shape:
+        raise ValueError(f"{name} is a single value: an array with one row per sample is needed")
+    return int(shape[0])
+
+
+def _check_rows(device: Device, rows: Array, name: str) -> None:
+    """Refuse NaN and infinity; on a device this reads two numbers back, once."""
+    if device.owns(rows) and device.kind != "cpu" and rows.size:
+        with device.use():
+            ends = device.get(device.xp.stack([rows.min(), rows.max()]))
+        if not np.isfinite(ends).all():
+            check_finite(device.get(rows), name)
+    elif not device.owns(rows) or device.kind == "cpu":
+        check_finite(rows, name)
+
+
+def _targets(net: Sequential, loss: Loss, y: Any) -> Array:
+    """Checked on the host; a device array that needs no conversion stays where it is."""
+    host = to_host(net.device, y)
+    prepared = loss.prepare(host, net.parameters.dtype, net.output_shape)
+    unchanged = net.device.owns(y) and prepared.dtype == y.dtype and prepared.shape == y.shape
+    return y if unchanged else prepared

@@ -1,0 +1,209 @@
+"""The trainer: one training step, and the loop around it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xpnet.backends import Device, resolve
+from xpnet.backends.device import Array
+from xpnet.layers.base import Configured, Shape
+from xpnet.losses import Loss, double_activation
+from xpnet.metrics import Metric, as_metrics
+from xpnet.network import PREDICT_ROWS, Sequential, check_count
+from xpnet.optimizers import Optimizer
+from xpnet.persample import backward_per_sample
+from xpnet.step import Results
+from xpnet.training.callbacks import Callback, EarlyStopping, FromFunction, Record, monitored
+from xpnet.training.data import Prepared, prepare, to_host
+from xpnet.training.feed import Feed, batch_rows, row_order
+
+Data = tuple[Any, Any]
+
+
+class Trainer:
+    """Trains a network: ``Trainer(net, loss=SoftmaxCrossEntropy(), optimizer=Adam(1e-3)).fit(x, y, epochs=5)``.
+
+    ``fit``, ``partial_fit``, ``evaluate`` and ``predict`` take host or device arrays, write to none of
+    them and return NumPy and floats, so one script serves every device. The network is built on
+    ``device`` for the first data seen, unless it is built already; then it is moved there.
+
+    ``seed`` rules initial values, order of samples and random masks. ``metrics`` are names
+    (accuracy, binary_accuracy, rmse, r2), functions, or a mapping; None takes what suits the loss.
+    ``callbacks`` run after every epoch (:mod:`xpnet.training.callbacks`). ``dtype`` is that of a net not built yet.
+
+    ``history`` is a dict of plain lists, one item an epoch; ``device`` says where it trains,
+    ``device_reason`` why there.
+    """
+
+    def __init__(self, net: Sequential, *, loss: Loss, optimizer: Optimizer, device: str | Device = "auto", seed: int = 0,
+                 metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None, callbacks: Sequence[Callable] = (),
+                 dtype: str = "float32"):
+        check_kind("net", net, Sequential)
+        check_kind("loss", loss, Loss)
+        check_kind("optimizer", optimizer, Optimizer)
+        self.net, self.loss, self.optimizer, self.seed, self.dtype = net, loss, optimizer, seed, dtype
+        self.device, self.device_reason = resolve(device)
+        self.metrics = as_metrics(metrics, loss.metrics)
+        self.callbacks = tuple(callbacks)
+        self.history: dict[str, list[float]] = {}
+        self.epoch = 0
+        self._check_trainable()
+
+    def build(self, input_shape: int | Shape) -> Trainer:
+        """Build the network for samples of this shape on the trainer's device, or move it there; return self."""
+        if not self.net.built:
+            self.net.build(input_shape, device=self.device, dtype=self.dtype, seed=self.seed)
+        self.net.to(self.device)
+        return self
+
+    def step(self, x: Array, y: Array, weights: Array | None = None, *, per_sample: bool = False,
+             results: Results | None = None) -> Array:
+        """One training step on a minibatch of device arrays; returns the loss, a 0-d array of the device.
+
+        ``per_sample=True`` computes the same gradients by batch-one passes that are summed.
+        """
+        net = self.net
+        if per_sample:
+            value = backward_per_sample(net, self.loss, x, y, weights, results)
+        else:
+            step = net.step(training=True, results=results)
+            outputs, cache = net.forward(x, step)
+            value, dy = self.loss(outputs, y, step, weights)
+            net.backward(dy, cache, step)
+        self.optimizer.update(net.parameters)
+        return value
+
+    def fit(self, x: Any, y: Any, *, epochs: int = 1, batch_size: int | None = 32, validation: Data | None = None,
+            shuffle: bool = True, sample_weight: Any = None, class_weight: Mapping[int, float] | str | None = None,
+            early_stopping: EarlyStopping | int | None = None, per_sample: bool = False,
+            progress: bool = True) -> dict[str, list[float]]:
+        """Train for ``epochs`` more epochs on rows ``x`` (N, *shape) and targets ``y`` (N, ...); return ``history``.
+
+        ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)`` is
+        evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
+        label to weight, or "balanced". ``early_stopping`` is a patience in epochs or an :class:`EarlyStopping`.
+        ``per_sample=True`` runs the same steps one sample at a time. The progress bar shows on terminals only.
+
+        Raises ValueError or TypeError for data that do not fit, before anything is changed.
+        """
+        epochs = check_count("epochs", epochs)
+        callbacks = self._callbacks(early_stopping)
+        with self._building_for(x):
+            data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
+            held_out = None if validation is None else prepare(self.net, self.loss, *validation, what="validation ")
+            size = batch_rows(len(data.x), batch_size)
+        feed = Feed(self.device, data)
+        for callback in callbacks:
+            callback.begin(self)
+        steps = epochs * -(-len(data.x) // size)
+        with tqdm(total=steps, unit="step", disable=None if progress else True, leave=False) as bar:
+            try:
+                for _ in range(epochs):
+                    record = self._epoch(feed, len(data.x), size, shuffle, per_sample, bar)
+                    if held_out is not None:
+                        record |= {f"validation_{name}": value for name, value in self._scores(held_out).items()}
+                    if self._end_epoch(record, callbacks):
+                        break
+            finally:
+                for callback in callbacks:
+                    callback.finish(self)
+        return self.history
+
+    def partial_fit(self, x: Any, y: Any, *, sample_weight: Any = None) -> float:
+        """One update from the samples at hand (online learning: one row, ``x`` (1, *shape)); return their loss before it."""
+        with self._building_for(x):
+            data = prepare(self.net, self.loss, x, y, sample_weight)
+            batch_rows(len(data.x), None)
+        with self.device.use():
+            value = self.step(*(None if a is None else self.device.put(a) for a in data))
+        return float(self.device.get(value))
+
+    def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Loss and metrics in inference mode: {"loss": ..., "accuracy": ...}. Changes nothing."""
+        return self._scores(prepare(self.net, self.loss, x, y, sample_weight))
+
+    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
+        """The network's outputs (N, ...) as NumPy: logits where it ends in them. See :meth:`Sequential.predict`."""
+        return self.net.predict(x, batch_size)
+
+    def _epoch(self, feed: Feed, n: int, size: int, shuffle: bool, per_sample: bool, bar: tqdm) -> Record:
+        """Every row once. The losses stay on the device and are read with one copy at the end."""
+        start = time.perf_counter()
+        rate = self.optimizer.current_rate
+        order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
+        results = Results(self.device, self.net.parameters.dtype, -(-n // size))
+        counts = []
+        with self.device.use():
+            for x, y, weights in feed.batches(order, size):
+                self.step(x, y, weights, per_sample=per_sample, results=results)
+                counts.append(len(x))
+                bar.update()
+        loss = float(np.average(results.get(), weights=counts))
+        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
+
+    def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
+        """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""
+        self.epoch += 1
+        for name, value in record.items():
+            self.history.setdefault(name, []).append(value)
+        self.optimizer.observe(monitored(record))
+        return any([callback(self, record) for callback in callbacks])  # a list: every one is called
+
+    def _scores(self, data: Prepared) -> dict[str, float]:
+        """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
+        net, device = self.net, self.device
+        batch_rows(len(data.x), None)
+        outputs = np.empty((len(data.x), *net.output_shape), net.parameters.dtype)
+        losses, counts = [], []
+        for start in range(0, len(data.x), PREDICT_ROWS):
+            part = slice(start, start + PREDICT_ROWS)
+            with device.use():
+                x, y, weights = (None if a is None else device.put(a[part]) for a in data)
+                step = net.step(training=False)
+                out, _ = net.forward(x, step)
+                value, _ = self.loss(out, y, step, weights)
+                outputs[part] = device.get(out)
+                losses.append(float(device.get(value)))
+                counts.append(float(device.get(self.loss.total(y, step, weights))))
+        targets, weights = (None if a is None else to_host(device, a) for a in (data.y, data.weights))
+        scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
+        return {"loss": float(np.average(losses, weights=counts)), **scores}
+
+    def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
+        stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
+        given = [*self.callbacks, *([stopping] if stopping is not None else [])]
+        return [c if isinstance(c, Callback) else FromFunction(c) for c in given]
+
+    @contextlib.contextmanager
+    def _building_for(self, x: Any) -> Iterator[None]:
+        """Build the network for these rows; leave it unbuilt again if the data are refused."""
+        fresh = not self.net.built
+        self.build(np.shape(x)[1:] if fresh else self.net.input_shape)
+        try:
+            yield
+        except BaseException:
+            if fresh:
+                self.net.unbuild()
+            raise
+
+    def _check_trainable(self) -> None:
+        for layer in self.net.walk():
+            if not layer.differentiable:
+                raise ValueError(f"{layer!r} cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
+                                 f"passes; use Sigmoid, its smooth form, or ReLU")
+        if self.net.output_activation in self.loss.contains:
+            raise ValueError(double_activation(type(self.loss).__name__, self.net.output_activation))
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse an argument of the wrong kind, with the commonest slip explained."""
+    if isinstance(value, type) and issubclass(value, kind):
+        raise TypeError(f"Trainer({name}={value.__name__}) is a class: write {value.__name__}(...)")
+    if not isinstance(value, kind):
+        raise TypeError(f"Trainer({name}={value!r}): an object of xpnet.{kind.__name__} is needed")
