@@ -75,6 +75,7 @@ def main() -> None:
         "namespace": surface(cupy, public(cupy)),
         "linalg": surface(cupy.linalg, public(cupy.linalg)),
         "stride_tricks": surface(cupy.lib.stride_tricks, public(cupy.lib.stride_tricks)),
+        "random": surface(cupy.random, public(cupy.random)),
         "ndarray": surface(cupy.ndarray, public(cupy.ndarray)),
         "Generator": surface(cupy.random.Generator, public(cupy.random.Generator)),
     }

@@ -169,8 +169,8 @@ class Trainer:
                 out, _ = net.forward(x, step)
                 value, _ = self.loss(out, y, step, weights)
                 outputs[part] = device.get(out)
-                losses.append(float(device.get(value)))
-                counts.append(float(device.get(self.loss.total(y, step, weights))))
+                losses.append(to_host(device, value))
+                counts.append(to_host(device, self.loss.total(y, step, weights)))
         targets, weights = (None if a is None else to_host(device, a) for a in (data.y, data.weights))
         scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
         return {"loss": float(np.average(losses, weights=counts)), **scores}

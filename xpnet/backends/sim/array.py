@@ -6,7 +6,6 @@ of the namespace's functions, which need this class.
 
 from __future__ import annotations
 
-import functools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from xpnet.backends.device import DeviceMismatch
 from xpnet.backends.sim import indexing
 from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.place import PLACES, Place, current
 from xpnet.backends.sim.rules import fate_of_host_array
 from xpnet.backends.sim.surface import SURFACE
@@ -62,7 +62,10 @@ class ndarray:  # noqa: N801 - CuPy's own name
 
     @shape.setter
     def shape(self, shape: tuple[int, ...]) -> None:
-        self._a = np.reshape(self._a, shape, copy=False)
+        reshaped = self._a.reshape(shape)
+        if not np.may_share_memory(reshaped, self._a):
+            raise AttributeError("incompatible shape: it would need a copy, which reshape makes")
+        self._a = reshaped
 
     @property
     def T(self) -> ndarray:
@@ -286,19 +289,6 @@ def _index_part(k: Any) -> Any:
         k = np.asarray(k) if len(k) else np.empty(0, np.intp)
         counters.copied_in(k.nbytes, "host index array")
     return k
-
-
-def poisoned(a: np.ndarray) -> np.ndarray:
-    """Memory that nobody has written must not look like zeros: NaN, a huge negative number, or True."""
-    a.fill(garbage(a.dtype))
-    return a
-
-
-@functools.cache
-def garbage(dtype: np.dtype) -> Any:
-    if dtype.kind in "fc":
-        return dtype.type(np.nan)
-    return True if dtype.kind == "b" else np.full(dtype.itemsize, 0xA5, np.uint8).view(dtype)[0]
 
 
 def _unpickled(values: np.ndarray, index: int) -> ndarray:

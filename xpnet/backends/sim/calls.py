@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from xpnet.backends.sim.counters import counters
 from xpnet.backends.sim.place import current
 from xpnet.backends.sim.rules import (
     ARRAY_PARAMETERS,
+    HOST_PARAMETERS,
     INDEX_PARAMETERS,
     METADATA,
     REDUCES,
@@ -111,21 +112,27 @@ def function(name: str, f: Callable, spec: str) -> Callable:
     if name in METADATA:
         return _metadata_function(f)
     check = CallCheck(name, spec, f)
-    lists_refused = [i for i, p in enumerate(check.names) if p in ARRAY_PARAMETERS | INDEX_PARAMETERS]
-    synchronises = name.rpartition(".")[2] in SYNCHRONISES
+    arrays = [(i, p) for i, p in enumerate(check.names) if p in ARRAY_PARAMETERS | INDEX_PARAMETERS]
+    collected = len(check.names) if check.collects in HOST_PARAMETERS else None
+    waits = name.rpartition(".")[2] in SYNCHRONISES
+    cause = name if "." in name else "xp." + name
 
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
-        args, kwargs = check.numpy_call(args, kwargs)
-        for i in lists_refused:
+        for i, parameter in arrays:
             if i < len(args) and type(args[i]) in (list, tuple):
-                _list_for_array(args[i], name, check.names[i])
+                _list_for_array(args[i], name, parameter)
+        _refuse_on_host(name, zip(check.names, args, strict=False))
+        _refuse_on_host(name, kwargs.items())
+        if collected is not None:
+            _refuse_on_host(name, ((check.collects, x) for x in args[collected:]))
+        args, kwargs = check.numpy_call(args, kwargs)
         dtype = kwargs.pop("dtype", None) if check.casts else None
         seen: list[ndarray] = []
         values = [_value(x, name, seen) for x in args]
         result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
-        if synchronises:
-            counters.synchronised("xp." + name)
+        if waits or (name == "where" and len(values) == 1):
+            counters.synchronised(cause)
         return _settled(result if dtype is None else np.asarray(result, dtype), seen, out)
 
     call.__name__ = call.__qualname__ = name
@@ -143,6 +150,18 @@ def _list_for_array(x: Any, name: str, parameter: str) -> None:
     if parameter not in INDEX_PARAMETERS:
         raise TypeError(f"cupy.{name}: {parameter} must be an array of the device, not a {type(x).__name__}")
     counters.copied_in(np.asarray(x).nbytes, "host index array")
+
+
+def _refuse_on_host(name: str, arguments: Iterable[tuple[str, Any]]) -> None:
+    for parameter, x in arguments:
+        if parameter in HOST_PARAMETERS and _holds_array(x):
+            raise TypeError(
+                f"cupy.{name}: {parameter} is read by the host: a device array cannot be interpreted as an integer"
+            )
+
+
+def _holds_array(x: Any) -> bool:
+    return isinstance(x, ndarray) or (type(x) in (list, tuple) and any(isinstance(item, ndarray) for item in x))
 
 
 def _value(x: Any, name: str, seen: list[ndarray]) -> Any:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.sim.array import fresh, ndarray, on_current, operand, poisoned, upload, view
+from xpnet.backends.sim.array import fresh, ndarray, on_current, operand, upload, view
 from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.place import current
 
 

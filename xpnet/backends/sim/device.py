@@ -10,8 +10,9 @@ import numpy as np
 from xpnet.backends import philox
 from xpnet.backends.cpu import aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
-from xpnet.backends.sim.array import fresh, ndarray, operand, poisoned, upload
+from xpnet.backends.sim.array import fresh, ndarray, operand, upload
 from xpnet.backends.sim.counters import counters
+from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.namespace import xp
 from xpnet.backends.sim.place import PLACES
 

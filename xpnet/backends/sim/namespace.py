@@ -24,11 +24,11 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         spec = self._specs.get(name)
-        if spec is None or name.startswith("_"):
+        if (spec is None and name not in NOT_SIMULATED) or name.startswith("_"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} (CuPy {SURFACE['cupy']})")
         if name in NOT_SIMULATED or not hasattr(self._source, name):
             raise AttributeError(f"{self.__name__}.{name} exists, but the simulated GPU has no counterpart")
-        value = _member(name, getattr(self._source, name), spec)
+        value = _member(f"{self.__name__}.{name}".removeprefix("cupy."), getattr(self._source, name), spec)
         setattr(self, name, value)  # found at once from now on
         return value
 
@@ -43,7 +43,7 @@ def _member(name: str, source: Any, spec: str) -> Any:
     if spec.startswith("ufunc"):
         nin, nout = map(int, spec.split()[1:])
         return UFunc(name, source, nin, nout)
-    if name == "matmul":
+    if name.endswith("matmul"):
         return matmul(name, spec)
     if spec != "value":
         return function(name, source, spec)
@@ -79,6 +79,8 @@ xp = Namespace(
         {},
         stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks, SURFACE["stride_tricks"]),
     ),
-    random=Namespace("cupy.random", np.random, {}, default_rng=random.default_rng, Generator=random.Generator),
+    random=Namespace(
+        "cupy.random", None, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator
+    ),
 )
 methods.complete(xp)

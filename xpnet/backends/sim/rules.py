@@ -35,11 +35,17 @@ NOT_SIMULATED = _names(
     "apply_along_axis apply_over_axes piecewise fromfunction fromiter frombuffer fromfile fromstring genfromtxt"
     " loadtxt load save savez savez_compressed savetxt array2string array_repr array_str asarray_chkfinite"
     " get_printoptions set_printoptions printoptions from_dlpack show_config require byteswap dump dumps"
+    " cuda fft polynomial testing"
 )
 
 # Parameters that hold an array: a list in their place is refused by CuPy where NumPy converts it.
 ARRAY_PARAMETERS = _names("a a1 a2 arr arr1 arr2 ar ar1 ar2 array ary b element m M v x x1 x2 y")
 INDEX_PARAMETERS = frozenset({"indices", "ind"})  # a list is accepted here, and copied to the device
+# Read by the host before it launches anything: an array of the device here is refused, having no __index__.
+HOST_PARAMETERS = _names(
+    "axis axes axis1 axis2 axisa axisb axisc shape newshape dimensions window_shape strides pad_width reps repeats k n"
+    " N num ndim decimals ddof offset kth source destination indices_or_sections minlength size keepdims order dtype"
+)
 
 # ufunc.reduce and ufunc.accumulate exist for these, ufunc.at for those (and those dtypes, None being all).
 REDUCES = frozenset({"add", "multiply"})

@@ -47,23 +47,30 @@ class CallCheck:
         self.name = name
         self.signature = signature(CHECKED_BY_HAND.get(name, spec))
         parameters = self.signature.parameters.values()
-        kinds = {p.kind for p in parameters}
+        self.collects = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "")
         self.names = [p.name for p in parameters if p.kind in POSITIONAL]
         self.allowed = {p.name for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)}
         self.required = [p.name for p in parameters if p.kind in POSITIONAL and p.default is p.empty]
-        self.any_keyword = _Parameter.VAR_KEYWORD in kinds
-        self.most = 1 << 30 if _Parameter.VAR_POSITIONAL in kinds else len(self.names)
+        self.any_keyword = any(p.kind == p.VAR_KEYWORD for p in parameters)
+        self.most = 1 << 30 if self.collects else len(self.names)
         self._compare_with(numpy_function)
 
     def _compare_with(self, numpy_function: Callable) -> None:
-        theirs = inspect.signature(numpy_function).parameters.values()
-        all_theirs = {p.name for p in theirs}
         self.shared = self.most
         self.renamed: dict[str, str] = {}
+        self.by_position: set[str] = set()  # NumPy has another keyword, or none
+        try:
+            theirs = inspect.signature(numpy_function).parameters.values()
+        except ValueError:  # a C function of a NumPy before 2.4: taken to agree
+            self.casts = False
+            return
+        all_theirs = {p.name for p in theirs}
         if not any(p.kind == p.VAR_POSITIONAL for p in theirs):
             self._align([p.name for p in theirs if p.kind in POSITIONAL], all_theirs)
-        #: CuPy alone has it (argmax, Generator.uniform): the result is converted afterwards
+            without_keyword = sum(p.kind == p.POSITIONAL_ONLY for p in theirs)
+            self.by_position = {*self.renamed, *self.names[: min(self.shared, without_keyword)]}
         takes_any = any(p.kind == p.VAR_KEYWORD for p in theirs)
+        # Where CuPy alone has dtype= (argmax, Generator.uniform) the result is converted afterwards.
         self.casts = "dtype" in self.allowed and "dtype" not in all_theirs and not takes_any
 
     def _align(self, theirs: list[str], all_theirs: set[str]) -> None:
@@ -84,7 +91,7 @@ class CallCheck:
             or (len(args) < len(self.required) and not kwargs.keys() >= set(self.required[len(args) :]))
         ):
             self._refuse(args, kwargs)
-        if len(args) > self.shared or not self.renamed.keys().isdisjoint(kwargs):
+        if len(args) > self.shared or not self.by_position.isdisjoint(kwargs):
             return self._translated(list(args), kwargs)
         return args, kwargs
 

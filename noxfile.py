@@ -1,0 +1,119 @@
+"""The test matrix. ``nox`` runs what needs no GPU; ``nox -l`` lists the rest. Missing interpreters are skipped, never downloaded."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "virtualenv"  # uv would try to download missing interpreters
+nox.options.error_on_missing_interpreters = False
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+DEVICES = ["cpu", "sim", "cuda"]
+
+
+def group(name):
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("device", DEVICES)
+def tests(session, device):
+    """The suite on one device; cuda is skipped, with the reason, where there is no usable GPU."""
+    session.install(".", *group("test"))
+    if device == "cuda":
+        reason = session.run("python", "-c", "from xpnet.backends import resolve; d, why = resolve('auto'); "
+                             "print('' if d.kind == 'cuda' else why)", silent=True).strip()
+        if reason:
+            session.skip(f"not run on a GPU: {reason}")
+    session.run("pytest", f"--device={device}", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+@nox.parametrize("numpy", ["lowest", "newest"])
+def numpy(session, numpy):
+    """Lowest and newest NumPy (2.0 has no wheel for Python 3.13: 2.1 is its lowest)."""
+    lowest = "numpy==2.0.*" if session.python == "3.11" else "numpy==2.1.*"
+    session.install(".", *group("test"))
+    session.install("--upgrade", lowest if numpy == "lowest" else "numpy")
+    session.run("python", "-c", "import numpy; print('numpy', numpy.__version__)")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session):
+    """Style, by ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session):
+    """Types, by mypy."""
+    session.install(".", *group("types"))
+    session.run("mypy")
+
+
+@nox.session
+def examples(session):
+    """Every example, on the CPU and on the simulated GPU."""
+    session.install(".")
+    for device in ("cpu", "sim"):
+        for example in sorted(Path("examples").glob("*.py")):
+            session.run("python", str(example), "--device", device, "--epochs", "2")
+
+
+@nox.session
+def build(session):
+    """The wheel, installed in an empty environment, trains; it holds the data, the simulator's table and py.typed."""
+    session.install("build")
+    out = Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--outdir", str(out), silent=True)
+    session.run("python", "-m", "venv", "--clear", str(out / "empty"))
+    python = out / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    wheel = max(out.glob("*.whl"), key=os.path.getmtime)
+    session.run(str(python), "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    with session.chdir(out):  # away from the checkout, whose xpnet would be imported instead
+        for device in ("cpu", "sim"):
+            session.run(str(python), "-m", "xpnet", "train", "digits", "--epochs", "2", "--device", device, external=True)
+        session.run(str(python), "-c", "import xpnet, pathlib; assert (pathlib.Path(xpnet.__file__).parent / 'py.typed').exists()",
+                    external=True)
+
+
+@nox.session
+def torch(session):
+    """Live comparison with PyTorch (the default run uses committed values)."""
+    session.install(".", *group("test"), *group("torch"))
+    session.run("pytest", "-m", "torch", *session.posargs)
+
+
+@nox.session
+def slow(session):
+    """The book's figures on MNIST (needs XPNET_DATA, a folder with its files)."""
+    session.install(".", *group("test"))
+    session.run("pytest", "--slow", "-m", "slow", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu(session):
+    """The suite on a real GPU; fails where there is none."""
+    session.install(".[cuda13]", *group("test"))
+    session.run("pytest", "--device=cuda", *session.posargs)
+
+
+@nox.session(default=False)
+def kernels(session):
+    """CUDA kernels compiled for sm_75, sm_80 and sm_90 by NVRTC; needs no GPU."""
+    session.install(".", "cupy-cuda13x", "cuda-toolkit[nvrtc,cudart]==13.*", *group("test"))
+    session.run("pytest", "-m", "kernels", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session):
+    """Step speed, beside PyTorch where the torch group can be installed; each library in a process of its own."""
+    session.install(".", *group("bench"), *group("torch"))
+    session.run("python", "benchmarks/step_speed.py", *session.posargs)
+
