@@ -30,7 +30,8 @@ class Sequential(Chain):
     Deep copies and pickles keep parameters and views together.
 
     Attributes after ``build``: ``parameters`` (by name, and the flat vectors), ``input_shape`` and
-    ``output_shape`` per sample, ``device``, ``seed``, ``steps_begun`` (training passes, which number the random masks).
+    ``output_shape`` per sample, ``output_activation`` (class name of the layer that makes the outputs, or None),
+    ``device``, ``seed``, ``steps_begun`` (training passes, which number the random masks).
     """
 
     def __init__(self, *layers: Layer):
@@ -56,7 +57,7 @@ class Sequential(Chain):
             raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
         target = resolve(device).device
         root = Maker()
-        self.output_shape = super().build(shape, root)
+        self.output_shape, self.output_activation = super().build(shape, root), last_activation(self)
         self._parameters = root.finish(target, dtype, seed)
         self.input_shape, self.seed, self.steps_begun = shape, seed, 0
         self._forget_passes()
@@ -80,11 +81,6 @@ class Sequential(Chain):
     @property
     def device(self) -> Device:
         return self.parameters.device
-
-    @property
-    def output_activation(self) -> str | None:
-        """Class name of the last layer that changes values, seen through containers; losses check it."""
-        return last_activation(self)
 
     def to(self, device: str | Device) -> Sequential:
         """Move the parameters to a device and return self; buffers are made anew there."""

@@ -68,15 +68,22 @@ class ArenaPool:
 
     def take(self, key: tuple, device: Device) -> Arena:
         """An arena for ``key`` = (training, input shape), no other pass's, at its beginning."""
-        free = self._free.setdefault(key, [])
-        arena = free.pop() if free else Arena(device)
+        free = self._free.pop(key, [])
+        self._free[key] = free  # at the end: the kind most recently used
+        if not free:
+            self._make_room(key)
+            return Arena(device)
+        arena = free.pop()
         arena.reset()
         return arena
 
     def give(self, key: tuple, arena: Arena) -> None:
-        """Keep the arena of an ended pass for the next one of its kind; the kind longest unused makes room."""
-        arenas = self._free.pop(key, [])
-        self._free[key] = [*arenas, arena]  # to the end: the most recently used
+        """Keep the arena of an ended pass for the next one of its kind."""
+        if key in self._free:
+            self._free[key].append(arena)
+
+    def _make_room(self, key: tuple) -> None:
+        """Of each mode, the kinds longest unused go."""
         same_mode = [k for k in self._free if k[0] == key[0]]
         for old in same_mode[: -self.SHAPES_PER_MODE]:
             del self._free[old]
@@ -123,9 +130,8 @@ class Results:
         if self._used == self._size:
             self._vector = self._device.empty((self._size,), self._dtype)
             self._used = 0
-        i = self._used
-        self._used = i + 1
-        return self._vector[i : i + 1].reshape(())
+        self._used += 1
+        return self._vector[self._used - 1, ...]
 
     def get(self) -> np.ndarray:
         """The values handed out so far, as one host array (one copy, one synchronisation)."""
@@ -147,9 +153,9 @@ class Pass:
     def __init__(self, network: Sequential, *, training: bool, number: int, count: Array | float | None, row: int,
                  needs_dx: bool, results: Results):
         self.network = network
-        self.device = network.device
+        parameters = network.parameters
+        self.device, self.dtype = parameters.device, parameters.dtype
         self.xp = self.device.xp
-        self.dtype = network.parameters.dtype
         self.training = self.updates_state = training
         self.number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
@@ -159,6 +165,7 @@ class Pass:
         """Take the buffers for an input of this shape; they go back when this object dies."""
         self._key = (self.training, x.shape)
         self.arena = self.network.arenas.take(self._key, self.device)
+        self._keep = self.arena.empty
 
     def __del__(self) -> None:
         if getattr(self, "arena", None) is not None:
@@ -166,7 +173,7 @@ class Pass:
 
     def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         """Uninitialised buffer that lives until the backward pass of this step has ended."""
-        return self.arena.empty(shape, self.dtype if dtype is None else dtype)
+        return self._keep(shape, self.dtype if dtype is None else dtype)
 
     def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         """Uninitialised buffer that lives until the current call of the layer ends."""

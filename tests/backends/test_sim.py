@@ -142,6 +142,7 @@ REFUSED = {
     "maximum.reduce": (NotImplementedError, "maximum.reduce", lambda a: xp.maximum.reduce(a)),
     "multiply.at": (NotImplementedError, "multiply.at", lambda a: xp.multiply.at(a, 0, 2)),
     "subtract.at": (TypeError, "does not support float32", lambda a: xp.subtract.at(a, 0, 2)),
+    "maximum.at": (TypeError, "does not support float16", lambda a: xp.maximum.at(a.astype("float16"), 0, 2)),
     "errstate": (AttributeError, "module 'cupy' has no attribute 'errstate'", lambda a: xp.errstate),
     "vecdot": (AttributeError, "no attribute", lambda a: xp.linalg.vecdot),
     "np.vecdot": (TypeError, None, lambda a: np.vecdot(a, a)),

@@ -87,7 +87,7 @@ class Device:
 
     def ones(self, n: int, dtype: DTypeLike) -> Array:
         """The vector of ``n`` ones, made once and shared: do not write to it."""
-        return self._once(("ones", n, dtype), lambda: self.xp.ones(n, dtype))
+        return self._once(("ones", n, np.dtype(dtype).char), lambda: self.xp.ones(n, dtype))
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

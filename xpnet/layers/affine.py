@@ -39,7 +39,10 @@ class Affine(Layer):
         step.matmul(x_rows.T, dy_rows, out=self.W.grad)
         if self.b:
             step.sum_rows(dy_rows, out=self.b.grad)
-        return step.matmul(dy_rows, self.W.value.T).reshape(x.shape) if step.needs_dx else None
+        if not step.needs_dx:
+            return None
+        dx = step.matmul(dy_rows, self.W.value.T)
+        return dx if x.ndim == 2 else dx.reshape(x.shape)
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         return math.prod(output_shape) * (2 * shape[-1] + self.bias)

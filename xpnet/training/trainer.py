@@ -15,7 +15,7 @@ from xpnet.backends.device import Array
 from xpnet.layers.base import Configured, Shape
 from xpnet.losses import Loss, double_activation
 from xpnet.metrics import Metric, as_metrics
-from xpnet.network import PREDICT_ROWS, Sequential, check_count
+from xpnet.network import PREDICT_ROWS, Sequential, check_count, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.step import Results
@@ -197,8 +197,8 @@ class Trainer:
             if not layer.differentiable:
                 raise ValueError(f"{layer!r} cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
                                  f"passes; use Sigmoid, its smooth form, or ReLU")
-        if self.net.output_activation in self.loss.contains:
-            raise ValueError(double_activation(type(self.loss).__name__, self.net.output_activation))
+        if (last := last_activation(self.net)) in self.loss.contains:
+            raise ValueError(double_activation(type(self.loss).__name__, last))
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:

@@ -29,13 +29,13 @@ class ndarray:  # noqa: N801 - CuPy's own name
 
     __slots__ = ("__weakref__", "_a", "_base", "_place")
     __array_priority__ = 100
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     _a: np.ndarray
     _base: ndarray | None  # the array that owns the memory; None for an owner
     _place: Place
 
-    def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None, order: str = "C"):
+    def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None, order: Any = "C"):
         if memptr is not None or strides is not None:
             raise NotImplementedError("the simulated GPU makes no array from a pointer or from strides")
         self._a, self._base, self._place = poisoned(np.empty(shape, dtype, order)), None, current.place
@@ -101,7 +101,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
     # Reading values: the host waits.
 
     def get(
-        self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
+        self, stream: Any = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True
     ) -> np.ndarray:
         if out is None:
             out = np.empty(self._a.shape, self._a.dtype, order)
@@ -129,7 +129,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
         counters.copied_out(self._a.nbytes, ".tolist()")
         return self._a.tolist()
 
-    def tobytes(self, order: str = "C") -> bytes:
+    def tobytes(self, order: Any = "C") -> bytes:
         counters.copied_out(self._a.nbytes, ".tobytes()")
         return self._a.tobytes(order)
 
@@ -240,7 +240,7 @@ def owner(a: ndarray) -> ndarray:
     return a if a._base is None else a._base
 
 
-def upload(values: Any, dtype: Any = None, order: str = "K", cause: str = "xp.asarray") -> ndarray:
+def upload(values: Any, dtype: Any = None, order: Any = "K", cause: str = "xp.asarray") -> ndarray:
     """Copy host values to the current device."""
     a = np.array(values, dtype=dtype, order=order)
     if a.dtype.char not in DTYPES:

@@ -79,9 +79,9 @@ class UFunc:
         if name not in SCATTERS:
             raise NotImplementedError(f"`{self.name}.at` is not supported yet")
         target = operand(a, name + ".at")
-        if SCATTERS[name] and target.dtype.name not in SCATTERS[name]:
+        if target.dtype.name not in SCATTERS[name]:
             raise TypeError(f"cupy.{name}.at does not support {target.dtype} (CuPy takes {sorted(SCATTERS[name])})")
-        self._f.at(target, index_parts(indices)[0], operand(b, name + ".at"))
+        getattr(np, name).at(target, index_parts(indices)[0], operand(b, name + ".at"))
         counters.launches += 1
 
     def _only_for(self, names: frozenset[str] | set[str], method: str, spec: str) -> Callable:
@@ -112,20 +112,13 @@ def function(name: str, f: Callable, spec: str) -> Callable:
     if name in METADATA:
         return _metadata_function(f)
     check = CallCheck(name, spec, f)
-    arrays = [(i, p) for i, p in enumerate(check.names) if p in ARRAY_PARAMETERS | INDEX_PARAMETERS]
-    collected = len(check.names) if check.collects in HOST_PARAMETERS else None
+    refuse = _argument_rules(name, check)
     waits = name.rpartition(".")[2] in SYNCHRONISES
     cause = name if "." in name else "xp." + name
 
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
-        for i, parameter in arrays:
-            if i < len(args) and type(args[i]) in (list, tuple):
-                _list_for_array(args[i], name, parameter)
-        _refuse_on_host(name, zip(check.names, args, strict=False))
-        _refuse_on_host(name, kwargs.items())
-        if collected is not None:
-            _refuse_on_host(name, ((check.collects, x) for x in args[collected:]))
+        refuse(args, kwargs)
         args, kwargs = check.numpy_call(args, kwargs)
         dtype = kwargs.pop("dtype", None) if check.casts else None
         seen: list[ndarray] = []
@@ -144,6 +137,23 @@ def _metadata_function(f: Callable) -> Callable:
         return f(*[x._a if isinstance(x, ndarray) else x for x in args], **kwargs)
 
     return call
+
+
+def _argument_rules(name: str, check: CallCheck) -> Callable[[tuple, dict], None]:
+    """Refuses lists where CuPy wants an array, and arrays where it wants a number of the host."""
+    arrays = [(i, p) for i, p in enumerate(check.names) if p in ARRAY_PARAMETERS | INDEX_PARAMETERS]
+    collected = len(check.names) if check.collects in HOST_PARAMETERS else None
+
+    def refuse(args: tuple, kwargs: dict) -> None:
+        for i, parameter in arrays:
+            if i < len(args) and type(args[i]) in (list, tuple):
+                _list_for_array(args[i], name, parameter)
+        _refuse_on_host(name, zip(check.names, args, strict=False))
+        _refuse_on_host(name, kwargs.items())
+        if collected is not None:
+            _refuse_on_host(name, ((check.collects, x) for x in args[collected:]))
+
+    return refuse
 
 
 def _list_for_array(x: Any, name: str, parameter: str) -> None:
@@ -193,7 +203,7 @@ def _wrapped(result: Any, seen: list[ndarray]) -> Any:
         return _array_result(result, seen)
     if isinstance(result, tuple | list):
         items = [_wrapped(item, seen) for item in result]
-        return type(result)._make(items) if hasattr(result, "_fields") else type(result)(items)
+        return result._make(items) if hasattr(result, "_make") else type(result)(items)
     return result if result is None else fresh(result, current.place)  # CuPy returns 0-d arrays, bools too
 
 
@@ -220,20 +230,21 @@ def matmul(name: str, spec: str) -> Callable:
 
     For any other ``out=`` CuPy makes a temporary and copies it, which is counted.
     """
-    check = CallCheck(name, spec, np.matmul)
+    multiply: Any = np.matmul
+    check = CallCheck(name, spec, multiply)
 
     def call(*args: Any, out: Any = None, **options: Any) -> Any:
         if len(args) == 3:
-            *args, out = args
+            args, out = args[:2], args[-1]
         if options:
-            check.numpy_call(tuple(args), options)
-        values = [operand(x, name) for x in args]
+            check.numpy_call(args, options)
+        values: Any = [operand(x, name) for x in args]
         if out is None:
-            result = np.matmul(*values, **options)
+            result = multiply(*values, **options)
             counters.launches += 1
             return fresh(result, current.place)
         target = operand(out, name)
-        np.matmul(*values, out=target, **options)
+        multiply(*values, out=target, **options)
         counters.launches += 1
         if not target.flags.c_contiguous or target.dtype != np.result_type(*values):
             counters.launches += 1

@@ -59,7 +59,7 @@ class Counters(Counts):
         self.causes["sync: " + cause] += 1
 
     def reset(self) -> None:
-        self.__init__()
+        vars(self).update(vars(Counts()))
 
     def snapshot(self) -> Counts:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -16,7 +16,7 @@ def array(
     obj: Any,
     dtype: Any = None,
     copy: bool | None = True,
-    order: str = "K",
+    order: Any = "K",
     subok: bool = False,
     ndmin: int = 0,
     *,
@@ -28,7 +28,7 @@ def array(
 
 
 def asarray(
-    a: Any, dtype: Any = None, order: str = "K", *, copy: bool | None = None, blocking: bool = False
+    a: Any, dtype: Any = None, order: Any = "K", *, copy: bool | None = None, blocking: bool = False
 ) -> ndarray:
     if copy or not isinstance(a, ndarray):
         return _copied(a, dtype, order)
@@ -43,19 +43,19 @@ def asfortranarray(a: Any, dtype: Any = None) -> ndarray:
     return asarray(a, dtype, "F")
 
 
-def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     return ndarray(shape, dtype, order=order)
 
 
 def empty_like(
-    prototype: ndarray, dtype: Any = None, order: str = "K", subok: bool | None = None, shape: Any = None
+    prototype: ndarray, dtype: Any = None, order: Any = "K", subok: bool | None = None, shape: Any = None
 ) -> ndarray:
     like = operand(prototype, "empty_like")
     return fresh(poisoned(np.empty_like(like, dtype, order, shape=shape)), current.place)
 
 
 def asnumpy(
-    a: Any, stream: Any = None, order: str = "C", out: np.ndarray | None = None, *, blocking: bool = True
+    a: Any, stream: Any = None, order: Any = "C", out: np.ndarray | None = None, *, blocking: bool = True
 ) -> np.ndarray:
     if isinstance(a, ndarray):
         return a.get(stream, order, out, blocking)
@@ -66,7 +66,7 @@ def is_available() -> bool:
     return True
 
 
-def _copied(obj: Any, dtype: Any, order: str) -> ndarray:
+def _copied(obj: Any, dtype: Any, order: Any) -> ndarray:
     """A new array from host data (one copy across the bus) or from arrays of the device (one launch)."""
     if isinstance(obj, list | tuple) and _holds_arrays(obj):
         values = np.array(_unwrapped(obj), dtype, order=order)
@@ -78,7 +78,7 @@ def _copied(obj: Any, dtype: Any, order: str) -> ndarray:
     return fresh(values, current.place)
 
 
-def _converted(a: ndarray, dtype: Any, order: str) -> ndarray:
+def _converted(a: ndarray, dtype: Any, order: Any) -> ndarray:
     """The array itself where it already is as asked."""
     values = np.asarray(on_current(a)._a, dtype, order)
     if values is a._a:

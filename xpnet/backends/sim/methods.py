@@ -86,5 +86,5 @@ def _dispatch_numpy(xp: Any) -> None:
         f = getattr(home, func.__name__, None)
         return NotImplemented if f is None else f(*args, **kwargs)
 
-    ndarray.__array_ufunc__ = on_ufunc
-    ndarray.__array_function__ = on_function
+    for name, method in {"__array_ufunc__": on_ufunc, "__array_function__": on_function}.items():
+        setattr(ndarray, name, method)

@@ -23,12 +23,11 @@ class Namespace:
         vars(self).update(own)
 
     def __getattr__(self, name: str) -> Any:
-        spec = self._specs.get(name)
-        if (spec is None and name not in NOT_SIMULATED) or name.startswith("_"):
+        if name not in self._specs.keys() | NOT_SIMULATED or name.startswith("_"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r} (CuPy {SURFACE['cupy']})")
         if name in NOT_SIMULATED or not hasattr(self._source, name):
             raise AttributeError(f"{self.__name__}.{name} exists, but the simulated GPU has no counterpart")
-        value = _member(f"{self.__name__}.{name}".removeprefix("cupy."), getattr(self._source, name), spec)
+        value = _member(f"{self.__name__}.{name}".removeprefix("cupy."), getattr(self._source, name), self._specs[name])
         setattr(self, name, value)  # found at once from now on
         return value
 

@@ -47,12 +47,14 @@ HOST_PARAMETERS = _names(
     " N num ndim decimals ddof offset kth source destination indices_or_sections minlength size keepdims order dtype"
 )
 
-# ufunc.reduce and ufunc.accumulate exist for these, ufunc.at for those (and those dtypes, None being all).
+# ufunc.reduce and ufunc.accumulate exist for these, ufunc.at for those with those dtypes.
 REDUCES = frozenset({"add", "multiply"})
-SCATTERS: dict[str, frozenset[str] | None] = {
-    "add": _names("int32 int64 uint32 uint64 float16 float32 float64"),
+_ATOMIC = _names("int32 int64 uint32 uint64")
+SCATTERS = {
+    "add": _ATOMIC | _names("float16 float32 float64"),
     "subtract": _names("int32 uint32"),
-    **dict.fromkeys(_names("maximum minimum bitwise_and bitwise_or bitwise_xor")),
+    **dict.fromkeys(("maximum", "minimum"), _ATOMIC | _names("float32 float64")),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), _ATOMIC),
 }
 
 

@@ -20,7 +20,7 @@ POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
 def signature(spec: str) -> inspect.Signature:
     """``"a, axis=, *, dtype="`` as a signature object."""
     parameters: list[inspect.Parameter] = []
-    kind = _Parameter.POSITIONAL_OR_KEYWORD
+    kind: Any = _Parameter.POSITIONAL_OR_KEYWORD
     for part in filter(None, spec.split(", ")):
         if part == "/":
             parameters = [p.replace(kind=_Parameter.POSITIONAL_ONLY) for p in parameters]
