@@ -19,7 +19,7 @@ CONTAINERS = {"Residual": lambda: xn.Residual(xn.Affine(4), xn.Tanh()),
 
 @functools.cache
 def golden(name: str) -> dict[str, dict[str, Any]]:
-    """The cases of one golden file, each a nested dict of arrays, with ``options`` by xpnet's names (see tools/make_golden.py)."""
+    """The cases of one file of tools/make_golden.py, each a nested dict of arrays, with ``options`` by xpnet's names."""
     cases: dict[str, dict[str, Any]] = {}
     with np.load(GOLDEN / f"{name}.npz") as arrays:
         for path in arrays:

@@ -122,7 +122,7 @@ class TestHeldResults:
         net, loss, optimizer = mlp(device=device), xn.SoftmaxCrossEntropy(), xn.SGD(0.5)
         x, y = on_device(device)
         result, seen = None, []
-        for n in range(STEPS + 3):
+        for _ in range(STEPS + 3):
             with allocations(device) as made:
                 result = run_step(net, loss, optimizer, x, y)
             seen.append((made.count, address(device, result.logits)))
@@ -528,6 +528,25 @@ class TestScratch:
 
 
 class TestResults:
+    @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+    @pytest.mark.parametrize("loss", [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(),
+                                      xn.SoftmaxCrossEntropy()], ids=repr)
+    def test_every_loss_returns_its_place_in_the_vector(self, device, loss, weighted):
+        """What ``fit`` reads at the end of an epoch is what each step returned."""
+        net = mlp(device=device)
+        x, y = on_device(device)
+        if not isinstance(loss, xn.SoftmaxCrossEntropy):
+            y = device.put(np.eye(3, dtype=np.float32)[device.get(y)])
+        weights = device.put(np.linspace(0.5, 2, len(x)).astype(np.float32)) if weighted else None
+        results, values = Results(device, "float32", 4), []
+        for _ in range(3):
+            step = net.step(training=True, results=results)
+            outputs, _ = net.forward(x, step)
+            values.append(loss(outputs, y, step, weights)[0])
+        assert all(device.owns(v) and v.shape == () and v.dtype == "float32" for v in values)
+        np.testing.assert_array_equal(results.get(), [float(device.get(v)) for v in values])
+        assert 0 < results.get().min() < results.get().max() < 10
+
     def test_values_are_cut_from_one_vector_and_read_with_one_copy(self, device):
         results = Results(device, "float32", 3)
         values = [results.next() for _ in range(3)]

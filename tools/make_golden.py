@@ -186,11 +186,13 @@ LOSSES = {
 
 
 def draw_targets(case: LossCase, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Targets for outputs of ``shape``; a quarter of the labels is ignored where there is an ignored label."""
+    """Targets for outputs of ``shape``; the second label and a quarter of the others are ignored where labels can be."""
     if case.targets == "labels":
         t = rng.integers(0, shape[-1], shape[:-1])
         ignored = case.options.get("ignore_index")
-        return t if ignored is None else np.where(rng.random(t.shape) < 0.25, ignored, t)
+        if ignored is not None:
+            t[rng.random(t.shape) < 0.25] = t.flat[1] = ignored
+        return t
     if case.targets == "probabilities":
         return rng.dirichlet(np.ones(shape[-1]), shape[:-1])
     return rng.random(shape) if case.targets == "unit" else rng.standard_normal(shape)

@@ -38,6 +38,7 @@ class Sequential(Chain):
         super().__init__(*layers)
         self._parameters: Parameters | None = None
         self.arenas = ArenaPool()
+        self.steps_begun = 0
         self.debug = False
 
     def build(self, input_shape: int | Shape, make: Maker | None = None, *, device: str | Device = "cpu",
@@ -84,8 +85,10 @@ class Sequential(Chain):
 
     def to(self, device: str | Device) -> Sequential:
         """Move the parameters to a device and return self; buffers are made anew there."""
-        self.parameters.to(resolve(device).device)
-        self._forget_passes()
+        target = resolve(device).device
+        if target != self.device:
+            self.parameters.to(target)
+            self._forget_passes()
         return self
 
     def freeze(self, *names: str) -> None:
@@ -104,19 +107,20 @@ class Sequential(Chain):
         is for who splits a batch: ``count`` is the whole batch's weight, ``row`` the index of the first
         row in hand, ``number`` the step whose random masks to use (the next one's if None).
         """
+        parameters = self.parameters  # raises where there are none yet
         if number is None:
             number = self.steps_begun
             self.steps_begun += training
         if results is None:
             results = self._results
-        return Pass(self, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results)
+        return Pass(self, parameters, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""
         if not self.built:
             return super().forward(x, step)  # a layer of another network
         self._check_input(x, step)
-        with self._parameters.device.use():
+        with self.device.use():
             step.begin(x)
             return super().forward(x, step)
 
@@ -129,18 +133,18 @@ class Sequential(Chain):
             return super().backward(dy, cache, step)
         if not cache:
             raise RuntimeError("backward: this forward pass has had its backward already; run forward again with a new net.step()")
-        with self._parameters.device.use():
+        with self.device.use():
             if self.debug or self.device.poisons:
-                self.device.poison(self._parameters.grad)
+                self.device.poison(self.parameters.grad)
             step.needs_dx = step.input_gradient
             dx = super().backward(dy, cache, step)
         cache.clear()  # lets go of the buffers, so that the next step finds them free
         return dx
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
-        """Outputs (N, *output_shape) as NumPy for host or device rows ``x``, in inference mode; logits where the net ends in them.
+        """Outputs (N, *output_shape) as NumPy for host or device rows ``x``: logits where the network ends in them.
 
-        Takes ``batch_size`` rows at a time (1024 if None), which bounds memory. Changes nothing.
+        Inference mode, ``batch_size`` rows at a time (1024 if None), which bounds memory. Changes nothing.
         """
         device, parameters = self.device, self.parameters
         rows = self.as_input(x)
@@ -169,9 +173,9 @@ class Sequential(Chain):
 
     def _check_input(self, x: Array, step: Pass) -> None:
         parameters = self.parameters
-        if step.network is not self or step.arena is not None:
-            whose = "of this network has been used already" if step.network is self else "was made by another network"
-            raise RuntimeError(f"forward: the step {whose}: make one for each forward pass by net.step(training=...)")
+        if step.network is not self or step.begun:
+            why = "of this network has been used already" if step.network is self else "was made by another network"
+            raise RuntimeError(f"forward: the step {why}: make one for each forward pass by net.step(training=...)")
         if not parameters.device.owns(x):
             name = parameters.device.name
             raise DeviceMismatch(f"forward: x is a {type(x).__module__}.{type(x).__name__}, the network is on {name}: pass "

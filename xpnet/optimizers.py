@@ -53,6 +53,7 @@ class Optimizer(Configured):
         self.weight_decay, self.l2, self.decay_all, self.clip_norm = weight_decay, l2, decay_all, clip_norm
         self.steps = 0
         self._parameters: Parameters | None = None
+        self._version: int | None = None
         self._device: Device = resolve("cpu").device  # where the vectors are
         self._vectors: dict[str, Array] = {}
 
@@ -108,7 +109,7 @@ class Optimizer(Configured):
         clip, part = self._clip, self._part
         clip.fill(0)
         for g in self._gradients:
-            clip += xp.dot(g, g, out=part)
+            clip += self._device.dot(g, g, out=part)
         xp.sqrt(clip, out=clip)
         clip += 1e-6
         xp.divide(self.clip_norm, clip, out=clip)

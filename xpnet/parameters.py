@@ -71,9 +71,9 @@ class Parameters(Mapping[str, Parameter]):
         self.device = device
         with device.use():
             self.value, self.grad, self.state = (_own(device, v) for v in (value, grad, state))
-        _view(self.trainable, self.value, "value")
-        _view(self.trainable, self.grad, "grad")
-        _view(self.running, self.state, "value")
+            _view(self.trainable, self.value, "value")
+            _view(self.trainable, self.grad, "grad")
+            _view(self.running, self.state, "value")
         self.version += 1
 
     def to(self, device: Device) -> None:
@@ -109,12 +109,11 @@ class Parameters(Mapping[str, Parameter]):
 
     def freeze(self, *names: str, frozen: bool = True) -> None:
         """Exclude parameters from updates, by full name or by leading part ("0" means "0.W" and "0.b")."""
-        for name in names:
-            chosen = [p for p in self.trainable if p.name == name or p.name.startswith(name + ".")]
-            if not chosen:
-                raise ValueError(f"no parameter is named {name!r} or begins with it; there are {', '.join(self)}")
-            for entry in chosen:
-                entry.frozen = frozen
+        chosen = {n: [p for p in self.trainable if p.name == n or p.name.startswith(n + ".")] for n in names}
+        if unknown := [name for name in names if not chosen[name]]:
+            raise ValueError(f"no parameter is named {unknown[0]!r} or begins with it; there are {', '.join(self)}")
+        for entry in itertools.chain.from_iterable(chosen.values()):
+            entry.frozen = frozen
         self.version += 1
 
     def segments(self, *, by_decay: bool) -> list[Segment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from xpnet.backends.device import Array, Device, DTypeLike
 
 if TYPE_CHECKING:
     from xpnet.network import Sequential
+    from xpnet.parameters import Parameters
 
 _UNHELD = 2  # references to a buffer that nobody outside holds: the container's and getrefcount's argument
 
@@ -65,26 +67,28 @@ class ArenaPool:
 
     def __init__(self) -> None:
         self._free: dict[tuple, list[Arena]] = {}
+        self._lock = threading.RLock()  # re-entrant: collecting garbage inside `take` may end in `give`
 
     def take(self, key: tuple, device: Device) -> Arena:
         """An arena for ``key`` = (training, input shape), no other pass's, at its beginning."""
-        free = self._free.pop(key, [])
-        self._free[key] = free  # at the end: the kind most recently used
-        if not free:
-            self._make_room(key)
-            return Arena(device)
-        arena = free.pop()
+        with self._lock:
+            free = self._free[key] = self._free.pop(key, [])  # moved to the end: the kind most recently used
+            if not free:
+                self._make_room(key[0])
+                return Arena(device)
+            arena = free.pop()
         arena.reset()
         return arena
 
     def give(self, key: tuple, arena: Arena) -> None:
         """Keep the arena of an ended pass for the next one of its kind."""
-        if key in self._free:
-            self._free[key].append(arena)
+        with self._lock:
+            if key in self._free:
+                self._free[key].append(arena)
 
-    def _make_room(self, key: tuple) -> None:
-        """Of each mode, the kinds longest unused go."""
-        same_mode = [k for k in self._free if k[0] == key[0]]
+    def _make_room(self, mode: bool) -> None:
+        """The kinds of a mode that were unused for longest go."""
+        same_mode = [k for k in self._free if k[0] == mode]
         for old in same_mode[: -self.SHAPES_PER_MODE]:
             del self._free[old]
 
@@ -146,29 +150,30 @@ class Pass:
     xp, device, dtype : where and in what precision the pass computes.
     training, updates_state : whether dropout is on, whether running statistics may be written.
     needs_dx : whether the layer being asked must return the gradient of its input.
+    arena : the buffers, from the forward pass on (``begun``).
     count : what a loss divides by, where it is not the weight of the rows in hand: the whole batch's.
     row : index in the whole batch of the first row in hand (per-sample form), for the random numbers.
     """
 
-    def __init__(self, network: Sequential, *, training: bool, number: int, count: Array | float | None, row: int,
+    def __init__(self, network: Sequential, parameters: Parameters, *, training: bool, number: int, count: Array | float | None, row: int,
                  needs_dx: bool, results: Results):
         self.network = network
-        parameters = network.parameters
         self.device, self.dtype = parameters.device, parameters.dtype
         self.xp = self.device.xp
         self.training = self.updates_state = training
         self.number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
-        self.arena: Arena | None = None
+        self.begun = False
 
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""
         self._key = (self.training, x.shape)
         self.arena = self.network.arenas.take(self._key, self.device)
         self._keep = self.arena.empty
+        self.begun = True
 
     def __del__(self) -> None:
-        if getattr(self, "arena", None) is not None:
+        if self.begun:
             self.network.arenas.give(self._key, self.arena)
 
     def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ HEADINGS = ("layer", "output shape", "parameters", "FLOPs/sample", "bytes")
 def summarize(net: Sequential) -> str:
     """One line a layer; ``bytes`` are those of its parameters. FLOPs count the forward pass (backward: about twice that)."""
     size = net.parameters.dtype.itemsize
-    lines = [("input", _shape(net.input_shape), "", "", "")]
+    lines: list[tuple[str, ...]] = [("input", _shape(net.input_shape), "", "", "")]
     for i, layer in enumerate(net.layers):
         count = sum(p.size for name, p in net.parameters.items() if name.startswith(f"{i}.") and p.trainable)
         flops = layer.flops(net.shapes[i], net.shapes[i + 1])
@@ -48,4 +47,4 @@ def _name(layer: Layer) -> str:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(['N', *map(str, shape)])}{',' if not math.prod((len(shape),)) else ''})"
+    return f"({', '.join(['N', *map(str, shape)])})"

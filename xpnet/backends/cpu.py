@@ -57,6 +57,10 @@ class CPU(Device):
     def gather(self, a: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
         return np.take(a, rows, axis=0, out=out, mode="clip")  # the default mode copies through a temporary
 
+    def dot(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        np.dot(a, b, out=out)
+        return out  # np.dot itself returns a scalar
+
     def uniform(self, key: int, stream: int, step: int, offset: int, out: np.ndarray) -> np.ndarray:
         return philox.fill_uniform(key, stream, step, offset, out)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +48,18 @@ UNIFORM_KERNEL = {
     "name": "xpnet_uniform",
     "preamble": PHILOX,
     "no_return": True,
+}
+
+
+#: The arguments of ``cupy.ReductionKernel`` for :meth:`CUDA.dot`. ``cupy.dot`` multiplies into a temporary of full size.
+DOT_KERNEL = {
+    "in_params": "T x, T y",
+    "out_params": "T out",
+    "map_expr": "x * y",
+    "reduce_expr": "a + b",
+    "post_map_expr": "out = a",
+    "identity": "0",
+    "name": "xpnet_dot",
 }
 
 
@@ -93,6 +107,14 @@ class CUDA(Device):
     def gather(self, a: Array, rows: Array, out: Array) -> Array:
         with self.use():
             return self.xp.take(a, rows, axis=0, out=out)
+
+    @functools.cached_property
+    def _dot(self) -> Callable:
+        return self.xp.ReductionKernel(**DOT_KERNEL)
+
+    def dot(self, a: Array, b: Array, out: Array) -> Array:
+        with self.use():
+            return self._dot(a, b, out)
 
     def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
         block, skip = divmod(offset, philox.VALUES_PER_BLOCK)

@@ -65,6 +65,10 @@ class Device:
         """``out[i] = a[rows[i]]`` along the first axis, with no temporary; ``rows`` are known to be in range."""
         raise NotImplementedError
 
+    def dot(self, a: Array, b: Array, out: Array) -> Array:
+        """Sum of the products of two vectors into the 0-d array ``out``, with no temporary of their size."""
+        raise NotImplementedError
+
     def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
         """Fill ``out`` (contiguous float32) with uniform numbers in [0, 1), the same bits on every device.
 

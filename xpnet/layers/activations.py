@@ -6,6 +6,8 @@ output it is computed from the output, so that the input need not be kept. All a
 
 from __future__ import annotations
 
+from typing import Any
+
 from xpnet.backends.device import Array
 from xpnet.layers.base import Layer
 from xpnet.step import Pass
@@ -164,7 +166,7 @@ class Step(Layer):
                         "passes; use Sigmoid, its smooth form, or ReLU")
 
 
-def sigmoid(x: Array, out: Array, xp: object) -> Array:
+def sigmoid(x: Array, out: Array, xp: Any) -> Array:
     """``1 / (1 + exp(-x))`` by tanh: no overflow at either end, no temporary."""
     xp.multiply(x, 0.5, out=out)
     xp.tanh(out, out=out)

@@ -61,7 +61,7 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in vars(base):
-            own = list(inspect.signature(base.__init__).parameters.values())[1:]
+            own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
             for p in own:
                 if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
                     found.setdefault(p.name, p)

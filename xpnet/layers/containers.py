@@ -99,7 +99,7 @@ class Residual(Layer):
 
     def backward(self, dy: Array, cache: tuple[list, Any], step: Pass) -> Array | None:
         caches, around = cache
-        dx = self.body.backward(dy, caches, step)
+        dx: Array = self.body.backward(dy, caches, step)
         d_around = dy if self.shortcut is None else self.shortcut.backward(dy, around, step)
         return step.xp.add(dx, d_around, out=step.keep(dx.shape)) if step.needs_dx else None
 

@@ -46,8 +46,16 @@ class GELU(Layer):
         return dx
 
 
+SATURATED = 50  # beyond it both forms of Phi are 0 or 1 in every precision; its square overflows in none
+
+
+def _bounded_square(x: Array, out: Array, step: Pass) -> None:
+    step.xp.minimum(step.xp.absolute(x, out=out), SATURATED, out=out)
+    out *= out
+
+
 def _tanh_argument(x: Array, out: Array, step: Pass) -> None:
-    step.xp.multiply(x, x, out=out)
+    _bounded_square(x, out, step)
     out *= TANH_SCALE * TANH_CUBE
     out += TANH_SCALE
     out *= x
@@ -56,7 +64,7 @@ def _tanh_argument(x: Array, out: Array, step: Pass) -> None:
 def _tanh_slope(x: Array, phi: Array, out: Array, step: Pass) -> None:
     """Phi' of the tanh form: ``2 Phi (1 - Phi)`` times the derivative of tanh's argument."""
     xp, inner = step.xp, step.scratch(x.shape)
-    xp.multiply(x, x, out=inner)
+    _bounded_square(x, inner, step)
     inner *= 3 * TANH_SCALE * TANH_CUBE
     inner += TANH_SCALE
     xp.subtract(1, phi, out=out)
@@ -67,11 +75,9 @@ def _tanh_slope(x: Array, phi: Array, out: Array, step: Pass) -> None:
 
 def _density(x: Array, phi: Array, out: Array, step: Pass) -> None:
     """Phi' of the exact form: the standard normal density."""
-    xp = step.xp
-    xp.minimum(xp.absolute(x, out=out), 50, out=out)  # its square would overflow in float32; exp(-1250) is 0 already
-    out *= out
+    _bounded_square(x, out, step)
     out *= -0.5
-    xp.exp(out, out=out)
+    step.xp.exp(out, out=out)
     out *= 1 / math.sqrt(2 * math.pi)
 
 
@@ -102,6 +108,7 @@ def erf(x: Array, out: Array, step: Pass) -> Array:
     xp.subtract(1, out, out=out)
     xp.copysign(out, x, out=out)
     small = xp.less(xp.absolute(x, out=a), 0.46875, out=step.scratch(x.shape, "bool"))
+    xp.minimum(a, 1, out=a)  # what lies beyond is not used, and must not overflow
     a *= a
     near = ratio(SMALL, a, step.scratch(x.shape), step)
     near *= x

@@ -83,7 +83,7 @@ class EarlyStopping(Callback):
 def monitored(record: Record, name: str | None = None) -> float:
     """The watched number of an epoch: the named one, else the validation loss, else the training loss."""
     if name is None:
-        return record.get("validation_loss", record["loss"])
+        name = "validation_loss" if "validation_loss" in record else "loss"
     if name not in record:
         raise ValueError(f"there is no {name!r} to watch; an epoch's record has {', '.join(record)}")
     return record[name]

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends import Device
 from xpnet.backends.device import Array
-from xpnet.losses import Loss, check_finite
+from xpnet.losses.base import Loss, check_finite
 from xpnet.network import Sequential
 
 
@@ -33,7 +33,8 @@ def prepare(net: Sequential, loss: Loss, x: Any, y: Any, sample_weight: Any = No
     return Prepared(rows, _targets(net, loss, y), weights)
 
 
-def row_weights(net: Sequential, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | str | None) -> np.ndarray | None:
+def row_weights(net: Sequential, y: Any, sample_weight: Any,
+                class_weight: Mapping[int, float] | str | None) -> np.ndarray | None:
     """Weight of each row as the product of both kinds, None where neither is given."""
     weights = None
     if sample_weight is not None:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
-from xpnet.layers.base import Configured, Shape
-from xpnet.losses import Loss, double_activation
+from xpnet.layers.base import Shape
+from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metric, as_metrics
 from xpnet.network import PREDICT_ROWS, Sequential, check_count, last_activation
 from xpnet.optimizers import Optimizer
@@ -140,9 +140,9 @@ class Trainer:
         results = Results(self.device, self.net.parameters.dtype, -(-n // size))
         counts = []
         with self.device.use():
-            for x, y, weights in feed.batches(order, size):
+            for start, (x, y, weights) in zip(range(0, n, size), feed.batches(order, size), strict=True):
                 self.step(x, y, weights, per_sample=per_sample, results=results)
-                counts.append(len(x))
+                counts.append(min(size, n - start))
                 bar.update()
         loss = float(np.average(results.get(), weights=counts))
         return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
@@ -153,7 +153,7 @@ class Trainer:
         for name, value in record.items():
             self.history.setdefault(name, []).append(value)
         self.optimizer.observe(monitored(record))
-        return any([callback(self, record) for callback in callbacks])  # a list: every one is called
+        return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
 
     def _scores(self, data: Prepared) -> dict[str, float]:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
@@ -177,7 +177,7 @@ class Trainer:
 
     def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
-        given = [*self.callbacks, *([stopping] if stopping is not None else [])]
+        given = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
         return [c if isinstance(c, Callback) else FromFunction(c) for c in given]
 
     @contextlib.contextmanager

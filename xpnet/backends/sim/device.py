@@ -67,9 +67,18 @@ class Sim(Device):
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> ndarray:
         return fresh(poisoned(aligned_empty(shape, dtype)), self.place)
 
+    def poison(self, a: ndarray) -> None:
+        poisoned(a._a)  # uncounted: a GPU does nothing of the kind
+
     def gather(self, a: ndarray, rows: ndarray, out: ndarray) -> ndarray:
         with self.place:
             return xp.take(a, rows, axis=0, out=out)
+
+    def dot(self, a: ndarray, b: ndarray, out: ndarray) -> ndarray:
+        with self.place:
+            np.dot(operand(a, "dot"), operand(b, "dot"), out=operand(out, "dot"))
+        counters.launches += 1
+        return out
 
     def uniform(self, key: int, stream: int, step: int, offset: int, out: ndarray) -> ndarray:
         with self.place:

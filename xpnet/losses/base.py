@@ -1,0 +1,110 @@
+"""Losses: the value and its gradient by the network's outputs, for the whole minibatch.
+
+``value, dy = loss(y, targets, step, weights=None)``. Values are sums over rows divided by the
+weight of the whole batch: ``step.count`` where the caller set it (per-sample form, micro-batches,
+evaluation in parts), else :meth:`Loss.total` of the rows in hand. ``value`` is a fresh 0-d array of the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.device import Array, Device, DeviceMismatch
+from xpnet.layers.base import Configured
+from xpnet.step import Pass
+
+
+class Loss(Configured):
+    """Base of losses; one of your own overrides :meth:`compute`, and :meth:`check` if targets are not like outputs."""
+
+    #: Final activations that must not stand before this loss, since it contains them.
+    contains: tuple[str, ...] = ()
+    #: Metrics reported where the user names none.
+    metrics: tuple[str, ...] = ("rmse", "r2")
+
+    def __call__(self, y: Array, targets: Array, step: Pass, weights: Array | None = None) -> tuple[Array, Array]:
+        """Value (0-d) and gradient (the shape of ``y``) for outputs ``y`` (N, ...), targets, and weights (N,) of the rows."""
+        self.check(y, targets, weights, step)
+        step.arena.scratch.reset()
+        count = self.total(targets, step, weights) if step.count is None else step.count
+        return self.compute(y, targets, step, weights, count)
+
+    def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:
+        raise NotImplementedError(f"{type(self).__name__} has no compute(y, targets, step, weights, count)")
+
+    def total(self, targets: Array, step: Pass, weights: Array | None = None) -> Array | int:
+        """Weight of these rows: their number, or the sum of their weights as a 0-d array of the device."""
+        return len(targets) if weights is None else step.xp.sum(weights, out=step.keep(()))
+
+    def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
+        """Host targets as this loss takes them, for per-sample output shape ``outputs``; refuses what does not fit."""
+        if targets.dtype.kind not in "fiub":
+            raise TypeError(f"{type(self).__name__}: targets of type {targets.dtype} are not numbers")
+        targets = targets.astype(dtype, copy=False)
+        if targets.ndim == len(outputs) and outputs[-1:] == (1,):
+            targets = targets[..., None]  # (N,) for a network of one output
+        if targets.shape[1:] != outputs:
+            raise ValueError(f"{type(self).__name__}: targets have shape {targets.shape}, the network's outputs "
+                             f"{('N', *outputs)}; they must agree".replace("'N'", "N"))
+        check_finite(targets, "targets")
+        return targets
+
+    def check(self, y: Array, targets: Array, weights: Array | None, step: Pass) -> None:
+        """Refuse arguments that do not fit together, before anything is computed; no synchronisation."""
+        name = type(self).__name__
+        if not step.begun:
+            raise RuntimeError(f"{name}: this step has seen no forward pass yet: pass the step that net.forward was given")
+        if step.network.output_activation in self.contains:
+            raise ValueError(double_activation(name, step.network.output_activation))
+        if len(y) == 0:
+            raise ValueError(f"{name}: zero samples; a mean over none is undefined")
+        for what, a in (("targets", targets), ("weights", weights)):
+            if a is not None and not step.device.owns(a):
+                raise foreign(f"{name}: {what}", a, step.device)
+            if a is not None and len(a) != len(y):
+                raise ValueError(f"{name}: {len(y)} outputs but {len(a)} {what}")
+        self.check_targets(y, targets, step)
+
+    def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
+        if targets.shape != y.shape:
+            raise ValueError(f"{type(self).__name__}: outputs have shape {y.shape}, targets {targets.shape}; "
+                             f"reshape the targets, since broadcasting would compare every pair")
+        if targets.dtype != y.dtype:
+            raise TypeError(f"{type(self).__name__}: outputs are {y.dtype}, targets {targets.dtype}: "
+                            f"device.put(targets, dtype={y.dtype.name!r})")
+
+
+def per_row(weights: Array, like: Array) -> Array:
+    """Weights (N,) as (N, 1, ...), to multiply an array (N, ...)."""
+    return weights.reshape(weights.shape + (1,) * (like.ndim - 1))
+
+
+def scale(a: Array, factor: float, count: Array | float) -> Array:
+    """``a *= factor / count`` in place; ``count`` is a number or a 0-d array of the device."""
+    if isinstance(count, int | float):
+        a *= factor / count
+        return a
+    a *= factor
+    a /= count
+    return a
+
+
+def check_finite(a: np.ndarray, what: str) -> None:
+    """Refuse NaN and infinity in a host array, naming the first place."""
+    if a.dtype.kind == "f" and a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
+        raise ValueError(f"{what}: {a[place]} at index {place} (row {place[0]}): remove such rows or fill the gaps first")
+
+
+def foreign(what: str, a: Any, device: Device) -> DeviceMismatch:
+    """The error for an array that is not where the network is."""
+    return DeviceMismatch(f"{what} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: "
+                          f"pass device.put(a), with device = xn.device({device.name!r})")
+
+
+def double_activation(loss: str, activation: str) -> str:
+    """The text for an activation that the loss contains already."""
+    return (f"the network ends in {activation}, and {loss} contains it already: applied twice, it flattens the gradient "
+            f"and training stalls; remove the {activation} layer and let the network end in its logits")
