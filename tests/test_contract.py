@@ -405,7 +405,7 @@ class TestForgottenGradients:
         for _ in range(2):
             run_step(net, xn.SoftmaxCrossEntropy(), xn.SGD(0.1), x, y)
         found = {name: np.isnan(device.get(p.grad)).all() for name, p in net.parameters.items()}
-        assert found == {"0.W": False, "0.b": True, "1.W": False, "1.b": False} or found["0.b"]
+        assert found["0.b"]
         assert np.isnan(net.parameters.snapshot()["0.b"]).all()
         assert np.isnan(net.predict(np.zeros((1, 4)))).all()
 
@@ -420,7 +420,7 @@ class TestForgottenGradients:
         assert np.isfinite(net.parameters["0.W"].grad).all()
 
     def test_gradcheck_names_it(self, device):
-        with pytest.raises(xn.GradientError, match=r"0\.b .*relative error (inf|[0-9.e+-]+) at \[0\]"):
+        with pytest.raises(xn.GradientError, match=r"0\.b .*relative error (inf|[0-9.e+-]+) at \[[0-2]\]"):
             xn.gradcheck(Forgetful(3), (4,), device=device)
 
     def test_reading_a_kept_buffer_before_writing_shows_on_the_simulated_gpu(self):
@@ -443,7 +443,7 @@ class TestForgottenGradients:
         with pytest.raises(NotImplementedError, match=r"Empty has no forward\(x, step\)"):
             net.forward(x, net.step(training=True))
         with pytest.raises(NotImplementedError, match=r"Empty has no backward\(dy, cache, step\)"):
-            net.backward(x, [None], net.step(training=True)) if False else Empty().backward(x, None, None)
+            net.layers[0].backward(x, None, net.step(training=True))
 
 
 class TestNeedsDx:
@@ -455,7 +455,7 @@ class TestNeedsDx:
         (lambda spy: [spy(), xn.Residual(spy(), spy(True), shortcut=spy())], [[], [], [False], [False]]),
         (lambda spy: [xn.Affine(4), xn.Residual(spy(), spy(True), shortcut=spy())], [[True], [True], [True]]),
         (lambda spy: [spy(), spy()], [[], []]),
-    ], ids=["first", "above one without parameters", "below a real one", "nested", "residual", "residual above", "no parameters"])
+    ], ids=["first", "above one without parameters", "below a real one", "nested", "residual", "residual above", "none at all"])
     def test_no_gradient_is_asked_for_that_nobody_uses(self, device, layers, expected):
         spies = []
 

@@ -235,7 +235,10 @@ def test_count_of_the_step_divides(case, count, device):
 def test_batch_of_one(case, device):
     """Each row alone: its loss by its own weight, which cancels but for the classes' weights of probabilities."""
     loss, y, targets, weights = arguments(case)
+    classes = loss.config().get("class_weights")
     for i in range(len(y)):
+        if classes and targets.dtype.kind == "i" and 0 in np.array(classes)[targets[i]]:
+            continue  # smoothing leaves a loss, and the weight to divide it by is 0
         row = slice(i, i + 1)
         value, dy = run_loss(loss, y[row], targets[row], None if weights is None else weights[row], device)
         repeated, _ = run_loss(loss, y[[i] * 3], targets[[i] * 3], None, device)

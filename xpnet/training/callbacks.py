@@ -44,6 +44,11 @@ class FromFunction(Callback):
         return self.function(trainer, record)
 
 
+def as_callback(callback: Any) -> Callback:
+    """A callback as it is, a function wrapped."""
+    return callback if isinstance(callback, Callback) else FromFunction(callback)
+
+
 class EarlyStopping(Callback):
     """Ends the training when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
 

@@ -19,7 +19,7 @@ from xpnet.network import PREDICT_ROWS, Sequential, check_count, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.step import Results
-from xpnet.training.callbacks import Callback, EarlyStopping, FromFunction, Record, monitored
+from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
 from xpnet.training.data import Prepared, prepare, to_host
 from xpnet.training.feed import Feed, batch_rows, row_order
 
@@ -134,7 +134,7 @@ class Trainer:
 
     def _epoch(self, feed: Feed, n: int, size: int, shuffle: bool, per_sample: bool, bar: tqdm) -> Record:
         """Every row once. The losses stay on the device and are read with one copy at the end."""
-        start = time.perf_counter()
+        began = time.perf_counter()
         rate = self.optimizer.current_rate
         order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
         results = Results(self.device, self.net.parameters.dtype, -(-n // size))
@@ -145,7 +145,7 @@ class Trainer:
                 counts.append(min(size, n - start))
                 bar.update()
         loss = float(np.average(results.get(), weights=counts))
-        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - start}
+        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - began}
 
     def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
         """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""
@@ -178,7 +178,7 @@ class Trainer:
     def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
         given = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
-        return [c if isinstance(c, Callback) else FromFunction(c) for c in given]
+        return [as_callback(c) for c in given]
 
     @contextlib.contextmanager
     def _building_for(self, x: Any) -> Iterator[None]:
