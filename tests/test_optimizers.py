@@ -18,6 +18,9 @@ RULES = {"SGD": lambda **options: xn.SGD(0.05, **options), "Momentum": lambda **
          "RMSProp": lambda **options: xn.RMSProp(0.05, **options), "Adam": lambda **options: xn.Adam(0.1, **options),
          "AdamW": lambda **options: xn.AdamW(0.1, **options)}
 every_case = pytest.mark.parametrize("case", CASES)
+OPTIONS = {"plain": {}, "l2": {"l2": 0.1}, "decay": {"weight_decay": 0.1}, "clip": {"clip_norm": 0.5},
+           "clip-l2": {"clip_norm": 0.5, "l2": 0.1}}
+every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 every_rule = pytest.mark.parametrize("rule", RULES)
 
 
@@ -34,7 +37,8 @@ def give_gradient(net, t):
     p = net.parameters
     w = p.device.get(p.value).astype("float64")
     g = PROBLEM["curvature"] * (w - PROBLEM["target"]) + w * w * w / 10 + PROBLEM["noise"][t]
-    p.grad[...] = p.device.put(g, p.dtype)
+    with p.device.use():
+        p.grad[...] = p.device.put(g, p.dtype)
 
 
 def walk(net, optimizer, steps=range(STEPS), between=lambda net, optimizer, t: (net, optimizer)):
@@ -49,7 +53,8 @@ def walk(net, optimizer, steps=range(STEPS), between=lambda net, optimizer, t: (
 
 
 def assign(net, gradient):
-    net.parameters.grad[...] = net.device.put(np.broadcast_to(gradient, (net.parameters.grad.size,)).copy(), net.parameters.dtype)
+    p = net.parameters
+    p.grad[...] = p.device.put(np.broadcast_to(gradient, p.grad.shape).copy(), p.dtype)
 
 
 def values(net):
@@ -113,7 +118,7 @@ def test_a_gradient_of_0_changes_nothing_at_first(rule, device):
 
 @pytest.mark.parametrize("rule", [r for r in RULES if r != "AdamW"])
 def test_decoupled_decay_is_beside_the_rule(rule, device):
-    """With gradients that do not depend on the weights, decay shrinks the weights and leaves the rule's own steps as they are."""
+    """With gradients that do not depend on the weights, decay shrinks the weights and leaves the rule's steps as they are."""
     rate, decay = RULES[rule]().current_rate, 0.5
     plain, decayed = start(device), start(device)
     a, b = RULES[rule](), RULES[rule](weight_decay=decay)
@@ -131,8 +136,7 @@ def test_decoupled_decay_is_beside_the_rule(rule, device):
 # --- gradients, frozen parameters, clipping ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"weight_decay": 0.1}, {"clip_norm": 0.01}, {"clip_norm": 0.01, "l2": 0.1}],
-                         ids=["plain", "l2", "decay", "clip", "clip-l2"])
+@every_option
 @every_rule
 def test_gradients_are_never_modified(rule, options, device):
     net, optimizer = start(device), RULES[rule](**options)
@@ -144,7 +148,8 @@ def test_gradients_are_never_modified(rule, options, device):
 
 
 def three_layers(device, seed=0):
-    return xn.Sequential(xn.Affine(4), xn.Tanh(), xn.Affine(3), xn.Affine(2)).build(5, device=device, dtype="float64", seed=seed)
+    net = xn.Sequential(xn.Affine(4), xn.Tanh(), xn.Affine(3), xn.Affine(2))
+    return net.build(5, device=device, dtype="float64", seed=seed)
 
 
 @pytest.mark.parametrize("options", [{}, {"l2": 0.1, "clip_norm": 1.0}, {"weight_decay": 0.1, "decay_all": True}],
@@ -158,7 +163,7 @@ def test_frozen_parameters_are_left_alone(rule, names, options, device):
     optimizer = RULES[rule](**options)
     for _ in range(3):
         assign(net, 1.0)
-        for name, p in net.parameters.items():
+        for p in net.parameters.values():
             if p.frozen:
                 p.grad[...] = math.nan  # not even looked at
         optimizer.update(net.parameters)
@@ -231,8 +236,7 @@ def test_penalty_and_decay_act_on_weights_only(device):
 # --- blocks -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"weight_decay": 0.1}, {"clip_norm": 0.5}, {"clip_norm": 0.5, "l2": 0.1}],
-                         ids=["plain", "l2", "decay", "clip", "clip-l2"])
+@every_option
 @pytest.mark.parametrize("size", [1, 7, 46, 47, 1000])
 @every_rule
 def test_blocks_equal_the_whole_vector(rule, size, options, monkeypatch):
@@ -379,7 +383,8 @@ def test_the_base_has_no_rule(device):
 # --- what is refused --------------------------------------------------------------------------------------------
 
 BAD = {
-    **{f"rate {rate}": (lambda rate=rate: xn.SGD(rate), "learning_rate") for rate in (0, -0.1, math.nan, math.inf, "0.1", None, True)},
+    **{f"rate {rate}": (lambda rate=rate: xn.SGD(rate), "learning_rate")
+       for rate in (0, -0.1, math.nan, math.inf, "0.1", None, True)},
     "momentum 1": (lambda: xn.Momentum(0.1, momentum=1), "momentum=1"),
     "momentum below 0": (lambda: xn.Nesterov(0.1, momentum=-0.1), "momentum=-0.1"),
     "momentum NaN": (lambda: xn.Momentum(0.1, momentum=math.nan), "momentum=nan"),
