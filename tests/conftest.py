@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import xpnet as xn
 from xpnet.backends import resolve
-
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,9 +57,8 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def mnist() -> xn.datasets.Dataset:
-    """Real MNIST from XPNET_DATA or the folder beside the checkout; skips where it is absent."""
-    folder = os.environ.get("XPNET_DATA") or SHARED_DATA
+    """Real MNIST from the folder that XPNET_DATA names; skips where it is absent."""
     try:
-        return xn.datasets.mnist(folder)
+        return xn.datasets.mnist()
     except FileNotFoundError as error:
         pytest.skip(str(error))
