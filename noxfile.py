@@ -25,8 +25,12 @@ def tests(session, device):
     """The suite on one device; cuda is skipped, with the reason, where there is no usable GPU."""
     session.install(".", *group("test"))
     if device == "cuda":
-        reason = session.run("python", "-c", "from xpnet.backends import resolve; d, why = resolve('auto'); "
-                             "print('' if d.kind == 'cuda' else why)", silent=True).strip()
+        reason = session.run(
+            "python",
+            "-c",
+            "from xpnet.backends import resolve; d, why = resolve('auto'); print('' if d.kind == 'cuda' else why)",
+            silent=True,
+        ).strip()
         if reason:
             session.skip(f"not run on a GPU: {reason}")
     session.run("pytest", f"--device={device}", *session.posargs)
@@ -48,6 +52,7 @@ def lint(session):
     """Style, by ruff."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
 
 
 @nox.session
@@ -70,7 +75,7 @@ def examples(session):
 def build(session):
     """The wheel, installed in an empty environment, trains; it holds the data, the simulator's table and py.typed."""
     session.install("build")
-    out = Path(session.create_tmp()) / "dist"
+    out = (Path(session.create_tmp()) / "dist").resolve()
     session.run("python", "-m", "build", "--outdir", str(out), silent=True)
     session.run("python", "-m", "venv", "--clear", str(out / "empty"))
     python = out / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -79,8 +84,12 @@ def build(session):
     with session.chdir(out):  # away from the checkout, whose xpnet would be imported instead
         for device in ("cpu", "sim"):
             session.run(str(python), "-m", "xpnet", "train", "digits", "--epochs", "2", "--device", device, external=True)
-        session.run(str(python), "-c", "import xpnet, pathlib; assert (pathlib.Path(xpnet.__file__).parent / 'py.typed').exists()",
-                    external=True)
+        session.run(
+            str(python),
+            "-c",
+            "import xpnet, pathlib; assert (pathlib.Path(xpnet.__file__).parent / 'py.typed').exists()",
+            external=True,
+        )
 
 
 @nox.session
@@ -116,4 +125,3 @@ def bench(session):
     """Step speed, beside PyTorch where the torch group can be installed; each library in a process of its own."""
     session.install(".", *group("bench"), *group("torch"))
     session.run("python", "benchmarks/step_speed.py", *session.posargs)
-

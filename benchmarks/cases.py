@@ -21,8 +21,11 @@ class Case:
         return f"({self.name}) {'-'.join(map(str, self.sizes))} {self.activation} {self.loss} {self.optimizer} N={self.batch}"
 
 
-CASES = {c.name: c for c in (
-    Case("a", (784, 30, 10), "sigmoid", "sigmoid", "half-squared-error", "sgd", 0.1, 10, 1000),
-    Case("b", (784, 256, 128, 10), "relu", "logits", "softmax-cross-entropy", "adam", 1e-3, 64, 100),
-    Case("c", (1024, 2048, 2048, 1000), "relu", "logits", "softmax-cross-entropy", "sgd", 0.01, 256, 4),
-)}
+CASES = {
+    c.name: c
+    for c in (
+        Case("a", (784, 30, 10), "sigmoid", "sigmoid", "half-squared-error", "sgd", 0.1, 10, 1000),
+        Case("b", (784, 256, 128, 10), "relu", "logits", "softmax-cross-entropy", "adam", 1e-3, 64, 100),
+        Case("c", (1024, 2048, 2048, 1000), "relu", "logits", "softmax-cross-entropy", "sgd", 0.01, 256, 4),
+    )
+}

@@ -26,10 +26,15 @@ ROUNDS = 5  # in one process
 
 def run(library, case):
     """One process; its result."""
-    threads = {name: THREADS for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
     path = {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, str(HERE / "worker.py"), library, case, str(ROUNDS)], check=True, text=True,
-                          stdout=subprocess.PIPE, env={**os.environ, **threads, **path})
+    done = subprocess.run(
+        [sys.executable, str(HERE / "worker.py"), library, case, str(ROUNDS)],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **threads, **path},
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -41,8 +46,10 @@ def measure(name, libraries, blocks):
         if any(abs(v - w) > 1e-4 * max(abs(w), 1e-3) for v, w in zip(values, losses["xpnet"], strict=True)):
             raise SystemExit(f"case {name}: {library} and xpnet do not compute the same: {losses}")
     seconds = {lib: [s for r in results if r["library"] == lib for s in r["seconds"]] for lib in libraries}
-    return {lib: {"median": statistics.median(s), "quartiles": statistics.quantiles(s, n=4), "minimum": min(s), "count": len(s)}
-            for lib, s in seconds.items()}
+    return {
+        lib: {"median": statistics.median(s), "quartiles": statistics.quantiles(s, n=4), "minimum": min(s), "count": len(s)}
+        for lib, s in seconds.items()
+    }
 
 
 def main():
@@ -59,8 +66,10 @@ def main():
         print(case)
         for library, r in result.items():
             q = r["quartiles"]
-            print(f"  {library:9s} {case.batch / r['median']:10,.0f} samples/s   step {r['median'] * 1e6:9.1f} us   "
-                  f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} of xpnet's time")
+            print(
+                f"  {library:9s} {case.batch / r['median']:10,.0f} samples/s   step {r['median'] * 1e6:9.1f} us   "
+                f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} of xpnet's time"
+            )
     if options.out:
         Path(options.out).write_text(json.dumps({"machine": machine(), "command": sys.argv, "cases": found}, indent=1) + "\n")
 
@@ -69,10 +78,19 @@ def machine():
     """What the figures depend on."""
     import numpy
 
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
     torch = importlib.util.find_spec("torch") and __import__("importlib.metadata", fromlist=["version"]).version("torch")
-    return {"cpu": model, "cores": os.cpu_count(), "threads": int(THREADS), "python": platform.python_version(),
-            "numpy": numpy.__version__, "torch": torch, "blas": numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "threads": int(THREADS),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "torch": torch,
+        "blas": numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"],
+    }
 
 
 if __name__ == "__main__":

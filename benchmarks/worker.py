@@ -1,6 +1,6 @@
 """Time training steps of one case with one library, in this process alone; prints one JSON line a round.
 
-    python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, torch, products
+python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, torch, products
 """
 
 import json
@@ -30,8 +30,10 @@ def data(case):
 def weights(case):
     """The same initial values for every library: W (in, out) per layer, zero biases."""
     rng = np.random.default_rng(SEED + 1)
-    return [(rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
-            for shape in zip(case.sizes, case.sizes[1:], strict=False)]
+    return [
+        (rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
+        for shape in zip(case.sizes, case.sizes[1:], strict=False)
+    ]
 
 
 def xpnet_step(case):
@@ -105,8 +107,18 @@ def main(library, name, rounds):
         for _ in range(case.steps):
             last = step()
         seconds.append((time.perf_counter() - start) / case.steps)
-    print(json.dumps({"library": library, "case": name, "seconds": seconds, "median": statistics.median(seconds),
-                      "first_losses": first, "last_loss": float(last)}))
+    print(
+        json.dumps(
+            {
+                "library": library,
+                "case": name,
+                "seconds": seconds,
+                "median": statistics.median(seconds),
+                "first_losses": first,
+                "last_loss": float(last),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

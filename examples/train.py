@@ -1,9 +1,9 @@
 """Train a network on handwritten digits: the same script on every device.
 
-    python examples/train.py                      on a GPU if there is one, else on the CPU
-    python examples/train.py --device cpu         one word chooses: cpu, cuda, cuda:1, sim (the simulated GPU)
-    python examples/train.py --mnist FOLDER       MNIST's IDX files instead of the small embedded digits
-    python examples/train.py --by-hand            the training loop written out
+python examples/train.py                      on a GPU if there is one, else on the CPU
+python examples/train.py --device cpu         one word chooses: cpu, cuda, cuda:1, sim (the simulated GPU)
+python examples/train.py --mnist FOLDER       MNIST's IDX files instead of the small embedded digits
+python examples/train.py --by-hand            the training loop written out
 """
 
 import argparse
@@ -13,8 +13,9 @@ import xpnet as xn
 
 def with_trainer(net, data, device, epochs, seed):
     """The usual way: NumPy arrays in, NumPy arrays and floats out."""
-    trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Adam(1e-3), device=device, seed=seed,
-                         callbacks=[xn.print_epoch])
+    trainer = xn.Trainer(
+        net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Adam(1e-3), device=device, seed=seed, callbacks=[xn.print_epoch]
+    )
     trainer.fit(data.x_train, data.y_train, epochs=epochs, batch_size=32, validation=(data.x_test, data.y_test))
     print(f"trained on {trainer.device.name} ({trainer.device_reason})")
     return trainer.evaluate(data.x_test, data.y_test)["accuracy"]
@@ -28,7 +29,7 @@ def by_hand(net, data, device, epochs, seed):
     x, y = device.put(data.x_train), device.put(data.y_train)
     for epoch in range(epochs):
         for rows in xn.minibatches(len(x), 32, seed=seed, epoch=epoch, device=device):
-            step = net.step(training=True)                     # namespace, buffers, random counter
+            step = net.step(training=True)  # namespace, buffers, random counter
             logits, cache = net.forward(x[rows], step)
             value, dlogits = loss(logits, y[rows], step)
             net.backward(dlogits, cache, step)

@@ -237,7 +237,7 @@ def test_batch_of_one(case, device):
     loss, y, targets, weights = arguments(case)
     classes = loss.config().get("class_weights")
     for i in range(len(y)):
-        if classes and targets.dtype.kind == "i" and 0 in np.array(classes)[targets[i]]:
+        if classes and targets.dtype.kind == "i" and 0 in [classes[t] for t in targets[i].flat if t in range(4)]:
             continue  # smoothing leaves a loss, and the weight to divide it by is 0
         row = slice(i, i + 1)
         value, dy = run_loss(loss, y[row], targets[row], None if weights is None else weights[row], device)

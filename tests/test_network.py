@@ -23,11 +23,13 @@ def make_trainer(device, optimizer=None, **options):
     """A network with dropout and a trainer with every kind of thing that a copy must carry."""
     net = xn.Sequential(xn.Affine(8), xn.ReLU(), xn.Dropout(0.2), xn.Affine(3))
     optimizer = optimizer or xn.Adam(xn.Cosine(0.01, steps=100), clip_norm=1.0, l2=1e-3)
-    return xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(label_smoothing=0.1), optimizer=optimizer, device=device, seed=3, **options)
+    loss = xn.SoftmaxCrossEntropy(label_smoothing=0.1)
+    return xn.Trainer(net, loss=loss, optimizer=optimizer, device=device, seed=3, **options)
 
 
 class TestBuild:
-    @pytest.mark.parametrize(("shape", "expected"), [(4, (4,)), ((4,), (4,)), ([2, 3], (2, 3)), ((np.int64(5),), (5,))], ids=str)
+    @pytest.mark.parametrize(("shape", "expected"), [(4, (4,)), ((4,), (4,)), ([2, 3], (2, 3)), ((np.int64(5),), (5,))],
+                             ids=str)
     def test_input_shapes(self, shape, expected):
         net = xn.Sequential(xn.Affine(2)).build(shape)
         assert net.input_shape == expected
@@ -61,10 +63,10 @@ class TestBuild:
         with pytest.raises(ValueError, match=r"Sequential\(\) has no layers"):
             xn.Sequential().build((4,))
 
-    @pytest.mark.parametrize(("shape", "options"), [((0,), {}), ((4,), {"dtype": "float16"}), ((4,), {"device": "gpu"}), ((5,), {})],
+    @pytest.mark.parametrize(("shape", "options"), [
+        ((0,), {}), ((4,), {"dtype": "float16"}), ((4,), {"device": "gpu"}), ((5,), {})],
                              ids=["shape", "dtype", "device", "a layer refuses the shape"])
     def test_a_refused_rebuild_leaves_the_network_as_it_was(self, shape, options):
-        net = xn.Sequential(xn.Affine(4), xn.Residual(xn.ReLU(), xn.Affine(4)))
         net = xn.Sequential(xn.Residual(xn.Affine(4)), xn.Affine(2)).build((4,))
         x = classes_data(5)[0]
         before, outputs = bits(net), net.predict(x)
@@ -179,8 +181,9 @@ class TestPredict:
         rows = np.tile(ROWS, (45, 1))  # 2250: two full parts and a rest
         np.testing.assert_allclose(net.predict(rows), np.tile(net.predict(ROWS), (45, 1)), rtol=1e-5, atol=1e-6)
 
-    @pytest.mark.parametrize("rows", [np.empty((0, 4), np.float32), np.empty((0, 4)), np.empty((0, 4), int)], ids=["f4", "f8", "i8"])
-    def test_no_rows_give_no_outputs(self, device, rows):
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+    def test_no_rows_give_no_outputs(self, device, dtype):
+        rows = np.empty((0, 4), dtype)
         for given in (rows, device.put(rows)):
             found = mlp(device=device).predict(given)
             assert (type(found), found.shape, found.dtype) == (np.ndarray, (0, 3), np.float32)
@@ -217,7 +220,7 @@ class TestPredict:
             mlp(device=device).predict(ROWS, batch_size)
 
     @pytest.mark.parametrize(("rows", "error", "message"), [
-        (ROWS[0], ValueError, r"x has shape \(4,\), the network was built for \(N, 4\); one sample is a batch of one: x\[None\]"),
+        (ROWS[0], ValueError, r"x has shape \(4,\), the network was built for \(N, 4\); .* batch of one: x\[None\]"),
         (ROWS[:, :3], ValueError, r"x has shape \(50, 3\), the network was built for \(N, 4\)"),
         (ROWS[None], ValueError, r"x has shape \(1, 50, 4\), the network was built for \(N, 4\)"),
         (np.array([["a"] * 4]), TypeError, r"x: values of type <U1 are not numbers"),
@@ -264,7 +267,7 @@ class TestMoving:
         new = net.step(training=True)
         net.forward(rows, new)
         del old, held
-        outputs, cache = net.forward(rows, net.step(training=True))
+        outputs, _ = net.forward(rows, net.step(training=True))
         assert net.device.owns(outputs)
 
     def test_to_the_same_device_keeps_buffers_and_vectors(self, device):
@@ -379,7 +382,7 @@ class TestCopies:
     @COPIES
     @pytest.mark.parametrize("optimizer", [
         xn.SGD(0.1), xn.Momentum(0.1), xn.Nesterov(0.1), xn.AdaGrad(0.1), xn.RMSProp(), xn.Adam(), xn.AdamW(clip_norm=0.1),
-        xn.SGD(xn.LinearWarmup(xn.Exponential(0.1, 0.9), steps=20)), xn.SGD(xn.ReduceOnPlateau(5.0, patience=0)),
+        xn.SGD(xn.LinearWarmup(xn.Exponential(0.1, 0.9), steps=20)), xn.SGD(xn.ReduceOnPlateau(0.5, 0.5, patience=0)),
     ], ids=repr)
     def test_a_trainer_in_the_middle_goes_on_as_the_original(self, device, copying, optimizer):
         trainer = make_trainer(device, copy.deepcopy(optimizer))

@@ -15,8 +15,8 @@ import xpnet as xn
 
 pytestmark = pytest.mark.torch
 TOOL = Path(__file__).parents[1] / "tools" / "make_golden.py"
-LAYERS = ["Affine", "Affine-nobias", "Sigmoid", "Tanh", "ReLU", "LeakyReLU", "LeakyReLU-0.3", "ELU", "ELU-0.7", "GELU", "GELU-tanh",
-          "SiLU", "Softplus", "Softmax", "Identity", "Flatten", "Residual", "Residual-shortcut"]
+LAYERS = ["Affine", "Affine-nobias", "Sigmoid", "Tanh", "ReLU", "LeakyReLU", "LeakyReLU-0.3", "ELU", "ELU-0.7", "GELU",
+          "GELU-tanh", "SiLU", "Softplus", "Softmax", "Identity", "Flatten", "Residual", "Residual-shortcut"]
 SMOOTHING, CLASSES, IGNORE = {"label_smoothing": 0.15}, {"class_weights": True}, {"ignore_index": True}
 COMBINATIONS = [dict(itertools.chain.from_iterable(o.items() for o in chosen))
                 for n in range(4) for chosen in itertools.combinations((SMOOTHING, CLASSES, IGNORE), n)]
@@ -150,7 +150,7 @@ def train_twin(model, step, x, labels, torch):
         step()
 
 
-OPTIMIZERS = {f"{name}{suffix}": (name, {**({"learning_rate": rate}), **options})
+OPTIMIZERS = {f"{name}{suffix}": (name, {"learning_rate": rate, **options})
               for name, rate in (("SGD", 0.3), ("Momentum", 0.1), ("Nesterov", 0.1), ("AdaGrad", 0.1), ("RMSProp", 0.01),
                                  ("Adam", 0.02), ("AdamW", 0.02))
               for suffix, options in {"": {}, "-decay": {"weight_decay" if name == "AdamW" else "l2": 0.05},

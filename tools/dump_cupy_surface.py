@@ -43,9 +43,7 @@ def compact(signature: inspect.Signature) -> str:
         p.replace(annotation=inspect.Parameter.empty, default=... if p.default is not p.empty else p.empty)
         for p in signature.parameters.values()
     ]
-    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))[1:-1].replace(
-        "=Ellipsis", "="
-    )
+    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))[1:-1].replace("=Ellipsis", "=")
 
 
 def from_docstring(thing: Any) -> str:

@@ -1,6 +1,6 @@
 """Write xpnet/datasets/digits.npz from scikit-learn's copy of the UCI digits: run once, the result is committed.
 
-    python tools/make_digits.py        (needs scikit-learn)
+python tools/make_digits.py        (needs scikit-learn)
 """
 
 from pathlib import Path

@@ -80,21 +80,31 @@ LAYERS = {
     "Identity": elementwise(lambda x: x * 1),
     "Flatten": elementwise(lambda x: x.flatten(1)),
     "Residual": LayerCase(residual, {}, (4,), {"0.0.W": (4, 4), "0.0.b": (4,)}),
-    "Residual-shortcut": LayerCase(residual, {}, (3, 4), {"0.0.W": (4, 2), "0.0.b": (2,), "0.shortcut.W": (4, 2),
-                                                          "0.shortcut.b": (2,)}),
+    "Residual-shortcut": LayerCase(
+        residual, {}, (3, 4), {"0.0.W": (4, 2), "0.0.b": (2,), "0.shortcut.W": (4, 2), "0.shortcut.b": (2,)}
+    ),
 }
 PLACES = (0.0, 1e-3, -1e-3, 0.5, -0.5, 4.0, -4.0, 7.0, -7.0, 30.0, -30.0, 1e4, -1e4)  # kinks, intervals of erf, saturation
 
 
-def layer_values(case: LayerCase, x: np.ndarray, values: dict[str, np.ndarray], dy: np.ndarray | None = None,
-                 rng: np.random.Generator | None = None) -> Values:
+def layer_values(
+    case: LayerCase,
+    x: np.ndarray,
+    values: dict[str, np.ndarray],
+    dy: np.ndarray | None = None,
+    rng: np.random.Generator | None = None,
+) -> Values:
     """Output and gradients; the upstream gradient is drawn where it is not given."""
     x, values = tensor(x, True), {name: tensor(v, True) for name, v in values.items()}
     y = case.f(x, values)
     dy = rng.standard_normal(tuple(y.shape)) if dy is None else dy
     y.backward(tensor(dy))
-    return {"dy": dy, "y": y.detach().numpy(), "dx": x.grad.numpy(),
-            "grads": {name: v.grad.numpy() for name, v in values.items()}}
+    return {
+        "dy": dy,
+        "y": y.detach().numpy(),
+        "dx": x.grad.numpy(),
+        "grads": {name: v.grad.numpy() for name, v in values.items()},
+    }
 
 
 def layers() -> Iterator[tuple[str, Values]]:
@@ -140,8 +150,14 @@ def sigmoid_cross_entropy(z: torch.Tensor, t: torch.Tensor, weights: torch.Tenso
     return weighted(F.binary_cross_entropy_with_logits(z, t, reduction="none"), weights)
 
 
-def softmax_cross_entropy(z: torch.Tensor, t: torch.Tensor, weights: torch.Tensor | None, label_smoothing: float = 0.0,
-                          class_weights: list[float] | None = None, ignore_index: int | None = None) -> torch.Tensor:
+def softmax_cross_entropy(
+    z: torch.Tensor,
+    t: torch.Tensor,
+    weights: torch.Tensor | None,
+    label_smoothing: float = 0.0,
+    class_weights: list[float] | None = None,
+    ignore_index: int | None = None,
+) -> torch.Tensor:
     """PyTorch's own mean where there are no sample weights, else ``sum w l / sum w c``, c the weight of the row's class."""
     labels = not t.is_floating_point()
     classes = torch.ones(z.shape[-1], dtype=z.dtype) if class_weights is None else torch.tensor(class_weights, dtype=z.dtype)
@@ -159,8 +175,12 @@ def softmax_cross_entropy(z: torch.Tensor, t: torch.Tensor, weights: torch.Tenso
     return (weights * F.cross_entropy(logits, target, reduction="none", **options)).sum() / share.sum()
 
 
-LOSS = {"MeanSquaredError": mean_squared_error, "HalfSquaredError": half_squared_error,
-        "SigmoidCrossEntropy": sigmoid_cross_entropy, "SoftmaxCrossEntropy": softmax_cross_entropy}
+LOSS = {
+    "MeanSquaredError": mean_squared_error,
+    "HalfSquaredError": half_squared_error,
+    "SigmoidCrossEntropy": sigmoid_cross_entropy,
+    "SoftmaxCrossEntropy": softmax_cross_entropy,
+}
 SMOOTHING, CLASSES, IGNORE = {"label_smoothing": 0.1}, {"class_weights": [0.5, 2.0, 0.0, 1.25]}, {"ignore_index": 3}
 ALL = {**SMOOTHING, **CLASSES, "ignore_index": -100}
 KINDS = (
@@ -179,9 +199,14 @@ KINDS = (
 LOSSES = {
     name + suffix: LossCase(shape, targets, options, weights, scale)
     for name, targets, options in KINDS
-    for suffix, shape, weights, scale in (("", (4,), False, 2.0), ("-weights", (4,), True, 2.0), ("-3d", (3, 4), False, 2.0),
-                                          ("-3d-weights", (3, 4), True, 2.0), ("-1e4", (4,), False, 1e4),
-                                          ("-1e4-weights", (4,), True, 1e4))
+    for suffix, shape, weights, scale in (
+        ("", (4,), False, 2.0),
+        ("-weights", (4,), True, 2.0),
+        ("-3d", (3, 4), False, 2.0),
+        ("-3d-weights", (3, 4), True, 2.0),
+        ("-1e4", (4,), False, 1e4),
+        ("-1e4-weights", (4,), True, 1e4),
+    )
 }
 
 
@@ -231,6 +256,7 @@ def rmsprop(groups: list, rate: float, decay: float = 0.99, epsilon: float = 1e-
 def adam(kind: type) -> Callable:
     def make(groups: list, rate: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Any:
         return kind(groups, lr=rate, betas=(beta1, beta2), eps=epsilon)
+
     return make
 
 
@@ -256,13 +282,26 @@ RULES = {
     "AdamW": Rule(adam(torch.optim.AdamW), 0.1, {"beta1": 0.6, "beta2": 0.95, "epsilon": 0.1}),
 }
 CLIP = {"clip_norm": 12.0}  # acts at first, no longer at the end
-VARIANTS = {"": {}, "-clip": CLIP, "-l2": {"l2": 0.3}, "-l2-all": {"l2": 0.3, "decay_all": True},
-            "-l2-clip": {"l2": 0.3, **CLIP}}
-DECOUPLED = {"": {}, "-clip": CLIP, "-decay": {"weight_decay": 0.3},
-             "-decay-all": {"weight_decay": 0.3, "decay_all": True}, "-decay-clip": {"weight_decay": 0.3, **CLIP}}
-OPTIMIZERS = {name + suffix: {"learning_rate": rule.rate, **options} for name, rule in RULES.items()
-              for suffix, options in {**(DECOUPLED if name == "AdamW" else VARIANTS), "-other": rule.other}.items()
-              if options or not suffix}
+VARIANTS = {
+    "": {},
+    "-clip": CLIP,
+    "-l2": {"l2": 0.3},
+    "-l2-all": {"l2": 0.3, "decay_all": True},
+    "-l2-clip": {"l2": 0.3, **CLIP},
+}
+DECOUPLED = {
+    "": {},
+    "-clip": CLIP,
+    "-decay": {"weight_decay": 0.3},
+    "-decay-all": {"weight_decay": 0.3, "decay_all": True},
+    "-decay-clip": {"weight_decay": 0.3, **CLIP},
+}
+OPTIMIZERS = {
+    name + suffix: {"learning_rate": rule.rate, **options}
+    for name, rule in RULES.items()
+    for suffix, options in {**(DECOUPLED if name == "AdamW" else VARIANTS), "-other": rule.other}.items()
+    if options or not suffix
+}
 
 
 def make_optimizer(name: str, options: Values, weights: list, biases: list) -> tuple[torch.optim.Optimizer, Callable[[], Any]]:
@@ -285,8 +324,12 @@ def make_optimizer(name: str, options: Values, weights: list, biases: list) -> t
 def problem() -> Values:
     """The gradient of step t at w is ``curvature * (w - target) + w**3 / 10 + noise[t]``; W is (3, 2), b (2,)."""
     rng = generator("problem")
-    return {"start": rng.standard_normal(8) * 2, "curvature": rng.uniform(0.2, 2.0, 8), "target": rng.standard_normal(8),
-            "noise": rng.standard_normal((STEPS, 8)) / 10}
+    return {
+        "start": rng.standard_normal(8) * 2,
+        "curvature": rng.uniform(0.2, 2.0, 8),
+        "target": rng.standard_normal(8),
+        "noise": rng.standard_normal((STEPS, 8)) / 10,
+    }
 
 
 def trajectory(name: str, options: Values, given: Values) -> np.ndarray:
@@ -320,19 +363,28 @@ def plateau(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([fall, rest, creep, 0.1 + 0.05 * rng.random(10), 0.05 * 0.9 ** np.arange(10)])
 
 
-PLATEAUS = {"ReduceOnPlateau": {"patience": 3}, "ReduceOnPlateau-floor": {"patience": 1, "factor": 0.5, "minimum": 0.02},
-            "ReduceOnPlateau-cooldown": {"patience": 2, "factor": 0.3, "cooldown": 4, "threshold": 1e-3, "minimum": 0.005}}
+PLATEAUS = {
+    "ReduceOnPlateau": {"patience": 3},
+    "ReduceOnPlateau-floor": {"patience": 1, "factor": 0.5, "minimum": 0.02},
+    "ReduceOnPlateau-cooldown": {"patience": 2, "factor": 0.3, "cooldown": 4, "threshold": 1e-3, "minimum": 0.005},
+}
 SCHEDULES: dict[str, tuple[Values, Callable]] = {
     "StepDecay": ({"learning_rate": 0.3, "every": 7}, lambda o: torch.optim.lr_scheduler.StepLR(o, 7)),
-    "StepDecay-half": ({"learning_rate": 0.3, "every": 20, "factor": 0.5},
-                       lambda o: torch.optim.lr_scheduler.StepLR(o, 20, 0.5)),
+    "StepDecay-half": (
+        {"learning_rate": 0.3, "every": 20, "factor": 0.5},
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 20, 0.5),
+    ),
     "Exponential": ({"learning_rate": 0.3, "factor": 0.93}, lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.93)),
     "Cosine": ({"learning_rate": 0.3, "steps": RATES}, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, RATES)),
-    "Cosine-minimum": ({"learning_rate": 0.3, "steps": RATES, "minimum": 0.02},
-                       lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, RATES, 0.02)),
+    "Cosine-minimum": (
+        {"learning_rate": 0.3, "steps": RATES, "minimum": 0.02},
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, RATES, 0.02),
+    ),
     "LinearWarmup": ({"after": 0.3, "steps": 10}, lambda o: torch.optim.lr_scheduler.LinearLR(o, total_iters=10)),
-    "LinearWarmup-start": ({"after": 0.3, "steps": 25, "start": 0.01},
-                           lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.01, total_iters=25)),
+    "LinearWarmup-start": (
+        {"after": 0.3, "steps": 25, "start": 0.01},
+        lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.01, total_iters=25),
+    ),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,14 +51,28 @@ class GradCheck:
         return all(a.error <= self.tolerance and a.checked for a in self.arrays)
 
     def __str__(self) -> str:
-        lines = [f"{a.name:12s} {a.checked:6d} checked  {a.skipped:4d} at a kink  largest relative error {a.error:.1e}{a.worst}"
-                 for a in self.arrays]
+        lines = [
+            f"{a.name:12s} {a.checked:6d} checked  {a.skipped:4d} at a kink  largest relative error {a.error:.1e}{a.worst}"
+            for a in self.arrays
+        ]
         return "\n".join([*lines, f"{'all agree' if self else 'DIFFERENT'} (tolerance {self.tolerance:.0e})"])
 
 
-def gradcheck(what: Layer | Loss, shape: int | Shape | None = None, *, loss: Loss | None = None, x: Any = None, y: Any = None,
-              batch: int = 3, directions: int | None = None, tolerance: float = 1e-6, device: str | Device = "cpu", seed: int = 0,
-              training: bool = True, raises: bool = True) -> GradCheck:
+def gradcheck(
+    what: Layer | Loss,
+    shape: int | Shape | None = None,
+    *,
+    loss: Loss | None = None,
+    x: Any = None,
+    y: Any = None,
+    batch: int = 3,
+    directions: int | None = None,
+    tolerance: float = 1e-6,
+    device: str | Device = "cpu",
+    seed: int = 0,
+    training: bool = True,
+    raises: bool = True,
+) -> GradCheck:
     """Compare every gradient of a layer, network or loss with central differences, in float64.
 
     ``shape`` is that of one sample (for a loss, of one row of outputs); ``x`` (N, *shape) replaces
@@ -132,8 +145,15 @@ class _Problem:
         return *self.net.forward(self.x, step), step
 
 
-def _compare(name: str, value: Any, gradient: np.ndarray, problem: _Problem, directions: int | None,
-             rng: np.random.Generator, tolerance: float) -> ArrayCheck:
+def _compare(
+    name: str,
+    value: Any,
+    gradient: np.ndarray,
+    problem: _Problem,
+    directions: int | None,
+    rng: np.random.Generator,
+    tolerance: float,
+) -> ArrayCheck:
     check = ArrayCheck(name)
     start = problem.device.get(value)
     for where, direction in _directions(start, directions, rng):
@@ -167,6 +187,7 @@ def _directions(like: np.ndarray, count: int | None, rng: np.random.Generator) -
 
 def _slope(problem: _Problem, value: Any, start: np.ndarray, direction: np.ndarray) -> float | None:
     """Central difference along a direction; None where the two one-sided differences part, at a kink."""
+
     def at(h: float) -> float:
         value[...] = problem.device.put(start + h * direction)
         return problem.value()

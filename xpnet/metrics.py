@@ -45,7 +45,10 @@ def r2(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = No
 METRICS: dict[str, Metric] = {f.__name__: f for f in (accuracy, binary_accuracy, rmse, r2)}
 
 
-def as_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric] | str | None, default: Sequence[str]) -> dict[str, Metric]:
+Metrics = Sequence[str | Metric] | Mapping[str, Metric] | str | None
+
+
+def as_metrics(metrics: Metrics, default: Sequence[str]) -> dict[str, Metric]:
     """Names, functions or a mapping of them, as a mapping from name to function."""
     if metrics is None:
         metrics = default

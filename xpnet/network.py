@@ -41,8 +41,15 @@ class Sequential(Chain):
         self.steps_begun = 0
         self.debug = False
 
-    def build(self, input_shape: int | Shape, make: Maker | None = None, *, device: str | Device = "cpu",
-              dtype: DTypeLike = "float32", seed: int = 0) -> Any:
+    def build(
+        self,
+        input_shape: int | Shape,
+        make: Maker | None = None,
+        *,
+        device: str | Device = "cpu",
+        dtype: DTypeLike = "float32",
+        seed: int = 0,
+    ) -> Any:
         """Make and initialise the parameters for inputs (N, *input_shape), all drawn on the host from ``seed``; return self.
 
         Building again starts afresh. (With ``make`` it is built as a layer of another network and
@@ -99,8 +106,16 @@ class Sequential(Chain):
         """Undo :meth:`freeze`."""
         self.parameters.freeze(*names, frozen=False)
 
-    def step(self, *, training: bool, count: Array | float | None = None, number: int | None = None, row: int = 0,
-             needs_dx: bool = False, results: Results | None = None) -> Pass:
+    def step(
+        self,
+        *,
+        training: bool,
+        count: Array | float | None = None,
+        number: int | None = None,
+        row: int = 0,
+        needs_dx: bool = False,
+        results: Results | None = None,
+    ) -> Pass:
         """What one pass carries; give it to ``forward``, the loss and ``backward``.
 
         ``needs_dx=True`` makes ``backward`` return the gradient by the network's input. The rest
@@ -113,7 +128,9 @@ class Sequential(Chain):
             self.steps_begun += training
         if results is None:
             results = self._results
-        return Pass(self, parameters, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results)
+        return Pass(
+            self, parameters, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results
+        )
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""
@@ -132,7 +149,7 @@ class Sequential(Chain):
         if not self.built:
             return super().backward(dy, cache, step)
         if not cache:
-            raise RuntimeError("backward: this forward pass has had its backward already; run forward again with a new net.step()")
+            raise RuntimeError("backward: this forward pass has had its backward already; run forward again, with a new step")
         with self.device.use():
             if self.debug or self.device.poisons:
                 self.device.poison(self.parameters.grad)
@@ -178,13 +195,17 @@ class Sequential(Chain):
             raise RuntimeError(f"forward: the step {why}: make one for each forward pass by net.step(training=...)")
         if not parameters.device.owns(x):
             name = parameters.device.name
-            raise DeviceMismatch(f"forward: x is a {type(x).__module__}.{type(x).__name__}, the network is on {name}: pass "
-                                 f"device.put(x), with device = xn.device({name!r})")
+            raise DeviceMismatch(
+                f"forward: x is a {type(x).__module__}.{type(x).__name__}, the network is on {name}: pass "
+                f"device.put(x), with device = xn.device({name!r})"
+            )
         if x.shape[1:] != self.input_shape:
             raise ValueError(wrong_input(x.shape, self.input_shape))
         if x.dtype != parameters.dtype:
-            raise TypeError(f"forward: x is {x.dtype}, the network computes in {parameters.dtype}: pass "
-                            f"device.put(x, dtype={parameters.dtype.name!r})")
+            raise TypeError(
+                f"forward: x is {x.dtype}, the network computes in {parameters.dtype}: pass "
+                f"device.put(x, dtype={parameters.dtype.name!r})"
+            )
 
     def _forget_passes(self) -> None:
         self.arenas = ArenaPool()
@@ -214,8 +235,10 @@ def check_shape(shape: int | Shape) -> Shape:
     """A per-sample shape as a tuple of whole numbers from 1 on; a single number n means (n,)."""
     found = (shape,) if isinstance(shape, int) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 1 for n in found):
-        raise ValueError(f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "
-                         f"batch axis, for instance (64,)")
+        raise ValueError(
+            f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "
+            f"batch axis, for instance (64,)"
+        )
     return tuple(int(n) for n in found)
 
 

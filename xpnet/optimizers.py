@@ -41,8 +41,15 @@ class Optimizer(Configured):
 
     slots: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, learning_rate: float | Schedule, *, weight_decay: float = 0.0, l2: float = 0.0,
-                 decay_all: bool = False, clip_norm: float | None = None):
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        *,
+        weight_decay: float = 0.0,
+        l2: float = 0.0,
+        decay_all: bool = False,
+        clip_norm: float | None = None,
+    ):
         self._schedule = as_schedule(learning_rate)
         self.learning_rate = learning_rate
         for name, value in (("weight_decay", weight_decay), ("l2", l2)):
@@ -118,8 +125,10 @@ class Optimizer(Configured):
     def _bind(self, parameters: Parameters) -> None:
         """Make the vectors once, and cut them and the parameters' into blocks."""
         if self._parameters is not None and parameters is not self._parameters:
-            raise ValueError(f"this {type(self).__name__} has begun to train another network (or this one before it was built "
-                             f"anew): give every network an optimizer of its own, or call optimizer.reset() first")
+            raise ValueError(
+                f"this {type(self).__name__} has begun to train another network (or this one before it was built "
+                f"anew): give every network an optimizer of its own, or call optimizer.reset() first"
+            )
         device, n = parameters.device, parameters.value.size
         with device.use():
             vectors = {}
@@ -144,8 +153,17 @@ class Optimizer(Configured):
         tmp, adjusted = (device.empty((longest,), parameters.dtype) for _ in range(2))
         vectors = [self._vectors[name] for name in self.slots]
         self._gradients = [parameters.grad[s.start : s.stop] for s in segments]
-        self._blocks = [Block(parameters.value[a:b], parameters.grad[a:b], tuple(v[a:b] for v in vectors),
-                              tmp[: b - a], adjusted[: b - a], decay) for a, b, decay in spans]
+        self._blocks = [
+            Block(
+                parameters.value[a:b],
+                parameters.grad[a:b],
+                tuple(v[a:b] for v in vectors),
+                tmp[: b - a],
+                adjusted[: b - a],
+                decay,
+            )
+            for a, b, decay in spans
+        ]
 
     def __getstate__(self) -> dict:
         """Vectors as host arrays; views and scratch memory are made anew."""
@@ -243,8 +261,14 @@ class Adam(Optimizer):
 
     slots = ("mean", "squares")
 
-    def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
-                 epsilon: float = 1e-8, **options: Any):
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        **options: Any,
+    ):
         super().__init__(learning_rate, **options)
         self.beta1, self.beta2 = fraction(self, "beta1", beta1), fraction(self, "beta2", beta2)
         self.epsilon = epsilon
@@ -266,8 +290,15 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """:class:`Adam` with decoupled weight decay, 0.01 unless given. Loshchilov and Hutter, ICLR 2019."""
 
-    def __init__(self, learning_rate: float | Schedule = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
-                 epsilon: float = 1e-8, weight_decay: float = 0.01, **options: Any):
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        **options: Any,
+    ):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
 
 

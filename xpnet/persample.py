@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from xpnet.step import Results
 
 
-def backward_per_sample(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None,
-                        results: Results | None = None) -> Array:
+def backward_per_sample(
+    net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None, results: Results | None = None
+) -> Array:
     """Assign the gradients of the whole batch by passes of batch one whose gradients are summed; return the loss (0-d).
 
     Equal to forward and backward of the minibatch up to rounding, random masks included, except

@@ -89,8 +89,15 @@ class ReduceOnPlateau(Schedule):
     ``Trainer.fit`` tells it the validation loss (without validation, the training loss) once per epoch.
     """
 
-    def __init__(self, learning_rate: float, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
-                 cooldown: int = 0, minimum: float = 0.0):
+    def __init__(
+        self,
+        learning_rate: float,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        minimum: float = 0.0,
+    ):
         self.learning_rate = positive("ReduceOnPlateau", learning_rate)
         self.factor, self.patience, self.threshold = factor, patience, threshold
         self.cooldown, self.minimum = cooldown, minimum

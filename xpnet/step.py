@@ -155,8 +155,18 @@ class Pass:
     row : index in the whole batch of the first row in hand (per-sample form), for the random numbers.
     """
 
-    def __init__(self, network: Sequential, parameters: Parameters, *, training: bool, number: int, count: Array | float | None, row: int,
-                 needs_dx: bool, results: Results):
+    def __init__(
+        self,
+        network: Sequential,
+        parameters: Parameters,
+        *,
+        training: bool,
+        number: int,
+        count: Array | float | None,
+        row: int,
+        needs_dx: bool,
+        results: Results,
+    ):
         self.network = network
         self.device, self.dtype = parameters.device, parameters.dtype
         self.xp = self.device.xp

@@ -35,8 +35,10 @@ def summarize(net: Sequential) -> str:
 def _table(lines: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in (HEADINGS, *lines)) for i in range(len(HEADINGS))]
     left = 2  # the first two columns are text
-    rows = ["  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in (HEADINGS, *lines)]
+    rows = [
+        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in (HEADINGS, *lines)
+    ]
     rule = "-" * max(map(len, rows))
     return [rows[0], rule, *rows[1:-1], rule, rows[-1]]
 

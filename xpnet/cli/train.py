@@ -16,14 +16,20 @@ EPOCHS = {"digits": 60, "mnist": 10}  # a few seconds on two cores
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
     """Add the verb and its options."""
-    parser = verbs.add_parser("train", help="train on a data set", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = verbs.add_parser(
+        "train", help="train on a data set", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.set_defaults(run=run)
-    parser.add_argument("dataset", choices=("digits", "mnist"), help="digits: embedded, 8x8 pixels; mnist: from a folder, 28x28")
+    parser.add_argument(
+        "dataset", choices=("digits", "mnist"), help="digits: embedded, 8x8 pixels; mnist: from a folder, 28x28"
+    )
     parser.add_argument("--data", metavar="DIR", help="folder with the IDX files of mnist; or set XPNET_DATA")
     parser.add_argument("--device", default="auto", help="cpu, cuda (the current GPU), cuda:1, sim (the simulated GPU), auto")
     parser.add_argument("--epochs", type=int, help="passes over the training set (digits: 60, mnist: 10)")
     parser.add_argument("--batch-size", type=int, default=32, help="samples per update; 0 is the whole set")
-    parser.add_argument("--hidden", type=int, nargs="*", default=[256], metavar="N", help="widths of the hidden layers; none for a linear model")
+    parser.add_argument(
+        "--hidden", type=int, nargs="*", default=[256], metavar="N", help="widths of the hidden layers; none for a linear model"
+    )
     parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers")
     parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="update rule")
     parser.add_argument("--learning-rate", type=float, metavar="RATE", help="a default for each optimizer (adam: 0.001)")
@@ -38,12 +44,24 @@ def run(arguments: argparse.Namespace) -> None:
 
     data = xn.datasets.digits() if arguments.dataset == "digits" else xn.datasets.mnist(arguments.data)
     net = network(arguments, len(data.classes))
-    trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=optimizer(arguments), device=arguments.device,
-                         seed=arguments.seed, dtype=arguments.dtype, callbacks=[xn.print_epoch])
+    trainer = xn.Trainer(
+        net,
+        loss=xn.SoftmaxCrossEntropy(),
+        optimizer=optimizer(arguments),
+        device=arguments.device,
+        seed=arguments.seed,
+        dtype=arguments.dtype,
+        callbacks=[xn.print_epoch],
+    )
     print(f"{data}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
     epochs = arguments.epochs if arguments.epochs is not None else EPOCHS[arguments.dataset]
-    trainer.fit(data.x_train, data.y_train, epochs=epochs, batch_size=arguments.batch_size or None,
-                validation=(data.x_test, data.y_test))
+    trainer.fit(
+        data.x_train,
+        data.y_train,
+        epochs=epochs,
+        batch_size=arguments.batch_size or None,
+        validation=(data.x_test, data.y_test),
+    )
     print(report(trainer, data))
 
 
@@ -51,15 +69,19 @@ def report(trainer: Trainer, data: Dataset) -> str:
     """The closing lines: accuracy on the test set, device and why it was chosen, training speed."""
     seconds = sum(trainer.history["seconds"])
     rate = len(data.x_train) * len(trainer.history["seconds"]) / seconds
-    return (f"device {trainer.device.name} ({trainer.device_reason}), {rate:,.0f} samples/s, {seconds:.1f} s of training\n"
-            f"test accuracy {trainer.evaluate(data.x_test, data.y_test)['accuracy']:.4f}")
+    return (
+        f"device {trainer.device.name} ({trainer.device_reason}), {rate:,.0f} samples/s, {seconds:.1f} s of training\n"
+        f"test accuracy {trainer.evaluate(data.x_test, data.y_test)['accuracy']:.4f}"
+    )
 
 
 def network(arguments: argparse.Namespace, classes: int) -> Sequential:
     """Affine layers of the given widths with the activation between them."""
     import xpnet as xn
 
-    kinds = dict(zip(ACTIVATIONS, (xn.ReLU, xn.Sigmoid, xn.Tanh, xn.LeakyReLU, xn.ELU, xn.GELU, xn.SiLU, xn.Softplus), strict=True))
+    kinds = dict(
+        zip(ACTIVATIONS, (xn.ReLU, xn.Sigmoid, xn.Tanh, xn.LeakyReLU, xn.ELU, xn.GELU, xn.SiLU, xn.Softplus), strict=True)
+    )
     init = xn.initializers.glorot_normal if arguments.activation in ("sigmoid", "tanh") else xn.initializers.he_normal
     hidden = [layer for n in arguments.hidden for layer in (xn.Affine(n, init=init), kinds[arguments.activation]())]
     return xn.Sequential(*hidden, xn.Affine(classes, init=init))

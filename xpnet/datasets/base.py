@@ -25,7 +25,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = ", ".join(map(str, self.x_train.shape[1:]))
-        return f"Dataset({self.name!r}: {len(self.x_train)} + {len(self.x_test)} rows of ({shape}), {len(self.classes)} classes)"
+        return (
+            f"Dataset({self.name!r}: {len(self.x_train)} + {len(self.x_test)} rows of ({shape}), {len(self.classes)} classes)"
+        )
 
 
 def one_hot(labels: np.ndarray, classes: int, dtype: str = "float32") -> np.ndarray:

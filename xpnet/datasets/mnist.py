@@ -31,8 +31,16 @@ def mnist(folder: str | os.PathLike | None = None, *, flatten: bool = True) -> D
         if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
             raise ValueError(f"{path}: images of shape {images.shape} with labels of shape {labels.shape} are not MNIST")
     x_train, x_test = (x.reshape(-1, *shape).astype(np.float32) / np.float32(255) for x in (x_train, x_test))
-    return Dataset("mnist", x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), tuple("0123456789"),
-                   SOURCE, "free for research; no licence stated")
+    return Dataset(
+        "mnist",
+        x_train,
+        y_train.astype(np.int64),
+        x_test,
+        y_test.astype(np.int64),
+        tuple("0123456789"),
+        SOURCE,
+        "free for research; no licence stated",
+    )
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
@@ -63,8 +71,10 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
 def _folder(folder: str | os.PathLike | None) -> Path:
     chosen = folder if folder is not None else os.environ.get("XPNET_DATA")
     if not chosen:
-        raise FileNotFoundError(f"MNIST: name the folder with its files ({', '.join(f + '.gz' for f in FILES)}), by "
-                                f"mnist(folder), --data FOLDER or the environment variable XPNET_DATA")
+        raise FileNotFoundError(
+            f"MNIST: name the folder with its files ({', '.join(f + '.gz' for f in FILES)}), by "
+            f"mnist(folder), --data FOLDER or the environment variable XPNET_DATA"
+        )
     return Path(chosen).expanduser()
 
 

@@ -8,6 +8,20 @@ from xpnet.layers.gelu import GELU
 from xpnet.layers.noise import Dropout
 
 __all__ = [
-    "ELU", "GELU", "Affine", "Dropout", "Flatten", "Identity", "Layer", "LeakyReLU", "ReLU", "Residual", "SiLU", "Sigmoid",
-    "Softmax", "Softplus", "Step", "Tanh",
+    "ELU",
+    "GELU",
+    "Affine",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "ReLU",
+    "Residual",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Step",
+    "Tanh",
 ]

@@ -162,8 +162,10 @@ class Step(Layer):
         return step.xp.multiply(mask, 1, out=step.keep(x.shape), dtype=x.dtype), None
 
     def backward(self, dy: Array, cache: None, step: Pass) -> Array:
-        raise TypeError("Step cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
-                        "passes; use Sigmoid, its smooth form, or ReLU")
+        raise TypeError(
+            "Step cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
+            "passes; use Sigmoid, its smooth form, or ReLU"
+        )
 
 
 def sigmoid(x: Array, out: Array, xp: Any) -> Array:

@@ -25,8 +25,10 @@ class Affine(Layer):
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         if not shape:
-            raise ValueError(f"Affine({self.n_out}) needs inputs of shape (N, ..., n_in), the samples here are single "
-                             f"numbers of shape (N,): reshape them to (N, 1)")
+            raise ValueError(
+                f"Affine({self.n_out}) needs inputs of shape (N, ..., n_in), the samples here are single "
+                f"numbers of shape (N,): reshape them to (N, 1)"
+            )
         self.W = make.parameter("W", (shape[-1], self.n_out), self.init)
         self.b = make.parameter("b", (self.n_out,), self.bias_init, decay=False) if self.bias else None
         return (*shape[:-1], self.n_out)

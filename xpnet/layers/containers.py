@@ -53,7 +53,9 @@ class Chain(Layer):
         return dy if wanted else None
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
-        return sum(layer.flops(*pair) for layer, pair in zip(self.layers, zip(self.shapes, self.shapes[1:], strict=False), strict=True))
+        return sum(
+            layer.flops(*pair) for layer, pair in zip(self.layers, zip(self.shapes, self.shapes[1:], strict=False), strict=True)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
@@ -88,8 +90,10 @@ class Residual(Layer):
         out = self.body.build(shape, make)
         around = tuple(self.shortcut.build(shape, make.child("shortcut", self.shortcut))) if self.shortcut else shape
         if out != around:
-            raise ValueError(f"Residual: the body gives {out} per sample, the shortcut {around}; add a shortcut layer that "
-                             f"gives {out}, for instance shortcut=Affine({out[-1] if out else 1})")
+            raise ValueError(
+                f"Residual: the body gives {out} per sample, the shortcut {around}; add a shortcut layer that "
+                f"gives {out}, for instance shortcut=Affine({out[-1] if out else 1})"
+            )
         return out
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, tuple[list, Any]]:

@@ -46,8 +46,10 @@ class Loss(Configured):
         if targets.ndim == len(outputs) and outputs[-1:] == (1,):
             targets = targets[..., None]  # (N,) for a network of one output
         if targets.shape[1:] != outputs:
-            raise ValueError(f"{type(self).__name__}: targets have shape {targets.shape}, the network's outputs "
-                             f"{('N', *outputs)}; they must agree".replace("'N'", "N"))
+            raise ValueError(
+                f"{type(self).__name__}: targets have shape {targets.shape}, the network's outputs "
+                f"{('N', *outputs)}; they must agree".replace("'N'", "N")
+            )
         check_finite(targets, "targets")
         return targets
 
@@ -69,11 +71,15 @@ class Loss(Configured):
 
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
         if targets.shape != y.shape:
-            raise ValueError(f"{type(self).__name__}: outputs have shape {y.shape}, targets {targets.shape}; "
-                             f"reshape the targets, since broadcasting would compare every pair")
+            raise ValueError(
+                f"{type(self).__name__}: outputs have shape {y.shape}, targets {targets.shape}; "
+                f"reshape the targets, since broadcasting would compare every pair"
+            )
         if targets.dtype != y.dtype:
-            raise TypeError(f"{type(self).__name__}: outputs are {y.dtype}, targets {targets.dtype}: "
-                            f"device.put(targets, dtype={y.dtype.name!r})")
+            raise TypeError(
+                f"{type(self).__name__}: outputs are {y.dtype}, targets {targets.dtype}: "
+                f"device.put(targets, dtype={y.dtype.name!r})"
+            )
 
 
 def per_row(weights: Array, like: Array) -> Array:
@@ -100,11 +106,15 @@ def check_finite(a: np.ndarray, what: str) -> None:
 
 def foreign(what: str, a: Any, device: Device) -> DeviceMismatch:
     """The error for an array that is not where the network is."""
-    return DeviceMismatch(f"{what} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: "
-                          f"pass device.put(a), with device = xn.device({device.name!r})")
+    return DeviceMismatch(
+        f"{what} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: "
+        f"pass device.put(a), with device = xn.device({device.name!r})"
+    )
 
 
 def double_activation(loss: str, activation: str) -> str:
     """The text for an activation that the loss contains already."""
-    return (f"the network ends in {activation}, and {loss} contains it already: applied twice, it flattens the gradient "
-            f"and training stalls; remove the {activation} layer and let the network end in its logits")
+    return (
+        f"the network ends in {activation}, and {loss} contains it already: applied twice, it flattens the gradient "
+        f"and training stalls; remove the {activation} layer and let the network end in its logits"
+    )

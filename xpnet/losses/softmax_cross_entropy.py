@@ -26,8 +26,9 @@ class SoftmaxCrossEntropy(Loss):
     contains = ("Softmax",)
     metrics = ("accuracy",)
 
-    def __init__(self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None,
-                 ignore_index: int | None = None):
+    def __init__(
+        self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, ignore_index: int | None = None
+    ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"SoftmaxCrossEntropy(label_smoothing={label_smoothing!r}): it lies in [0, 1)")
         if class_weights is not None and not all(0 <= w < math.inf for w in class_weights):
@@ -72,14 +73,18 @@ class SoftmaxCrossEntropy(Loss):
             check_finite(targets, "targets")
             sums = targets.sum(axis=-1)
             if targets.size and (targets.min() < 0 or abs(sums - 1).max() > 1e-3):
-                raise ValueError("SoftmaxCrossEntropy: target rows of numbers are probabilities: none below 0, each row adding "
-                                 f"up to 1; here the smallest is {targets.min()}, the sums lie in [{sums.min()}, {sums.max()}]")
+                raise ValueError(
+                    "SoftmaxCrossEntropy: target rows of numbers are probabilities: none below 0, each row adding "
+                    f"up to 1; here the smallest is {targets.min()}, the sums lie in [{sums.min()}, {sums.max()}]"
+                )
             return targets.astype(dtype, copy=False)
         self._check_labels(targets, len(outputs), outputs[-1])
         if targets.shape[1:] != outputs[:-1]:
-            raise ValueError(f"SoftmaxCrossEntropy: labels have shape {targets.shape}, the outputs (N, "
-                             f"{', '.join(map(str, outputs))}): there is one label for each row of outputs; "
-                             f"a column (N, 1) becomes labels by labels.reshape(-1)")
+            raise ValueError(
+                f"SoftmaxCrossEntropy: labels have shape {targets.shape}, the outputs (N, "
+                f"{', '.join(map(str, outputs))}): there is one label for each row of outputs; "
+                f"a column (N, 1) becomes labels by labels.reshape(-1)"
+            )
         labels = targets.astype(np.int64, copy=False)
         used = labels if self.ignore_index is None else labels[labels != self.ignore_index]
         if used.size and not (used.min() >= 0 and used.max() < outputs[-1]):
@@ -89,16 +94,20 @@ class SoftmaxCrossEntropy(Loss):
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
         classes = y.shape[-1]
         if classes < 2:
-            raise ValueError("SoftmaxCrossEntropy: the network has 1 output, whose softmax is always 1: give it one output "
-                             "per class, or use SigmoidCrossEntropy for two classes")
+            raise ValueError(
+                "SoftmaxCrossEntropy: the network has 1 output, whose softmax is always 1: give it one output "
+                "per class, or use SigmoidCrossEntropy for two classes"
+            )
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"SoftmaxCrossEntropy: {len(self.class_weights)} class_weights for {classes} outputs")
         if targets.dtype.kind == "f" and targets.shape == y.shape:
             return super().check_targets(y, targets, step)
         self._check_labels(targets, y.ndim - 1, classes)
         if targets.shape != y.shape[:-1]:
-            raise ValueError(f"SoftmaxCrossEntropy: outputs have shape {y.shape}, labels {targets.shape}; "
-                             f"labels of shape {y.shape[:-1]} are needed")
+            raise ValueError(
+                f"SoftmaxCrossEntropy: outputs have shape {y.shape}, labels {targets.shape}; "
+                f"labels of shape {y.shape[:-1]} are needed"
+            )
         ignored = 0 if self.ignore_index is None else self.ignore_index
         found = step.device.check_range(targets, min(0, ignored), max(classes, ignored + 1))
         if found:
@@ -107,14 +116,20 @@ class SoftmaxCrossEntropy(Loss):
     def _check_labels(self, targets: Any, axes: int, classes: int) -> None:
         kind = targets.dtype.kind
         if kind == "f":
-            raise TypeError(f"SoftmaxCrossEntropy: targets of shape {targets.shape} are {targets.dtype}: labels are integers, "
-                            f"use labels.astype(int); probabilities have one column for each of the {classes} outputs")
+            raise TypeError(
+                f"SoftmaxCrossEntropy: targets of shape {targets.shape} are {targets.dtype}: labels are integers, "
+                f"use labels.astype(int); probabilities have one column for each of the {classes} outputs"
+            )
         if kind not in "iub":
-            raise TypeError(f"SoftmaxCrossEntropy: targets of type {targets.dtype} are not integer labels: number the "
-                            f"classes first, classes, labels = numpy.unique(names, return_inverse=True)")
+            raise TypeError(
+                f"SoftmaxCrossEntropy: targets of type {targets.dtype} are not integer labels: number the "
+                f"classes first, classes, labels = numpy.unique(names, return_inverse=True)"
+            )
         if targets.ndim == axes + 1 and targets.shape[-1] == classes > 1:
-            raise ValueError(f"SoftmaxCrossEntropy: targets of shape {targets.shape} look one-hot where labels are meant: use "
-                             f"targets.argmax(axis=-1), or targets.astype('float32') to train on probabilities")
+            raise ValueError(
+                f"SoftmaxCrossEntropy: targets of shape {targets.shape} look one-hot where labels are meant: use "
+                f"targets.argmax(axis=-1), or targets.astype('float32') to train on probabilities"
+            )
 
     def _distribution(self, z: Array, targets: Array, step: Pass, weights: Array | None) -> tuple[Array, Array | None]:
         """Target distribution of every row, weighted, and its sum over classes (N, 1), None where that is 1."""
@@ -149,8 +164,9 @@ class SoftmaxCrossEntropy(Loss):
 
     def _one_hot(self, labels: Array, classes: int, step: Pass) -> Array:
         """Comparison instead of indexing: nothing wraps on a GPU, and no host has to look at the labels."""
-        return step.xp.equal(labels.reshape(-1, 1), step.device.arange(classes),
-                             out=step.scratch((labels.size, classes), "bool"))
+        return step.xp.equal(
+            labels.reshape(-1, 1), step.device.arange(classes), out=step.scratch((labels.size, classes), "bool")
+        )
 
     def _class_weights(self, step: Pass) -> Array:
         assert self.class_weights is not None
@@ -159,5 +175,7 @@ class SoftmaxCrossEntropy(Loss):
 
 def bad_labels(low: int, high: int, classes: int) -> str:
     """The text for labels out of range."""
-    return (f"SoftmaxCrossEntropy: labels reach from {low} to {high}, but the network has {classes} outputs, so they must "
-            f"lie in 0..{classes - 1}: number the classes from 0, or give the last layer {max(high + 1, 2)} outputs")
+    return (
+        f"SoftmaxCrossEntropy: labels reach from {low} to {high}, but the network has {classes} outputs, so they must "
+        f"lie in 0..{classes - 1}: number the classes from 0, or give the last layer {max(high + 1, 2)} outputs"
+    )

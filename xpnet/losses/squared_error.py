@@ -30,7 +30,9 @@ class HalfSquaredError(Loss):
         return squared_error(y, targets, step, weights, count, 0.5)
 
 
-def squared_error(y: Array, targets: Array, step: Pass, weights: Array | None, count: Any, factor: float) -> tuple[Array, Array]:
+def squared_error(
+    y: Array, targets: Array, step: Pass, weights: Array | None, count: Any, factor: float
+) -> tuple[Array, Array]:
     """``factor / count`` times the sum of squared differences, and its gradient."""
     xp = step.xp
     dy = xp.subtract(y, targets, out=step.keep(y.shape))

@@ -57,8 +57,15 @@ class EarlyStopping(Callback):
     the best epoch back at the end. Prechelt, 1998.
     """
 
-    def __init__(self, patience: int = 5, *, monitor: str | None = None, mode: str = "min", min_delta: float = 0.0,
-                 restore_best: bool = True):
+    def __init__(
+        self,
+        patience: int = 5,
+        *,
+        monitor: str | None = None,
+        mode: str = "min",
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ):
         if mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping(mode={mode!r}): choose 'min' or 'max'")
         self.patience, self.monitor, self.mode, self.min_delta = patience, monitor, mode, min_delta
@@ -99,5 +106,6 @@ def print_epoch(trainer: Trainer, record: Record) -> None:
     from tqdm import tqdm
 
     parts = [f"epoch {record['epoch']:3d}"]
-    parts += [f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if name not in ("epoch", "seconds")]
+    shown = [name for name in record if name not in ("epoch", "learning_rate", "seconds")]
+    parts += [f"{name.replace('_', ' ')} {record[name]:.4f}" for name in shown]
     tqdm.write(f"{'  '.join(parts)}  {record['seconds']:.2f} s")  # over a progress bar, if there is one

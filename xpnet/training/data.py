@@ -21,8 +21,15 @@ class Prepared(NamedTuple):
     weights: Array | None
 
 
-def prepare(net: Sequential, loss: Loss, x: Any, y: Any, sample_weight: Any = None,
-            class_weight: Mapping[int, float] | str | None = None, what: str = "") -> Prepared:
+def prepare(
+    net: Sequential,
+    loss: Loss,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    what: str = "",
+) -> Prepared:
     """Check everything and convert it; raises ValueError or TypeError that names what disagrees."""
     n, targets = len_of(x, what + "x"), len_of(y, what + "y")
     if n != targets:
@@ -33,8 +40,9 @@ def prepare(net: Sequential, loss: Loss, x: Any, y: Any, sample_weight: Any = No
     return Prepared(rows, _targets(net, loss, y), weights)
 
 
-def row_weights(net: Sequential, y: Any, sample_weight: Any,
-                class_weight: Mapping[int, float] | str | None) -> np.ndarray | None:
+def row_weights(
+    net: Sequential, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | str | None
+) -> np.ndarray | None:
     """Weight of each row as the product of both kinds, None where neither is given."""
     weights = None
     if sample_weight is not None:

@@ -14,8 +14,9 @@ from xpnet.network import check_count
 RESIDENT_BYTES = 1 << 30  # sets up to 1 GiB are copied to a GPU once; larger ones go there batch by batch
 
 
-def minibatches(n: int, batch_size: int | None, *, seed: int = 0, epoch: int = 0, shuffle: bool = True,
-                device: str | Device = "cpu") -> Iterator[Array]:
+def minibatches(
+    n: int, batch_size: int | None, *, seed: int = 0, epoch: int = 0, shuffle: bool = True, device: str | Device = "cpu"
+) -> Iterator[Array]:
     """Index arrays (int64) that cut ``n`` rows into minibatches, on ``device``; the last may be smaller.
 
     The order is drawn on the host from ``seed`` and ``epoch``, the same for every device, and copied

@@ -14,7 +14,7 @@ from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
-from xpnet.metrics import Metric, as_metrics
+from xpnet.metrics import Metrics, as_metrics
 from xpnet.network import PREDICT_ROWS, Sequential, check_count, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
@@ -41,9 +41,18 @@ class Trainer:
     ``device_reason`` why there.
     """
 
-    def __init__(self, net: Sequential, *, loss: Loss, optimizer: Optimizer, device: str | Device = "auto", seed: int = 0,
-                 metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None, callbacks: Sequence[Callable] = (),
-                 dtype: str = "float32"):
+    def __init__(
+        self,
+        net: Sequential,
+        *,
+        loss: Loss,
+        optimizer: Optimizer,
+        device: str | Device = "auto",
+        seed: int = 0,
+        metrics: Metrics = None,
+        callbacks: Sequence[Callable] = (),
+        dtype: str = "float32",
+    ):
         check_kind("net", net, Sequential)
         check_kind("loss", loss, Loss)
         check_kind("optimizer", optimizer, Optimizer)
@@ -62,8 +71,9 @@ class Trainer:
         self.net.to(self.device)
         return self
 
-    def step(self, x: Array, y: Array, weights: Array | None = None, *, per_sample: bool = False,
-             results: Results | None = None) -> Array:
+    def step(
+        self, x: Array, y: Array, weights: Array | None = None, *, per_sample: bool = False, results: Results | None = None
+    ) -> Array:
         """One training step on a minibatch of device arrays; returns the loss, a 0-d array of the device.
 
         ``per_sample=True`` computes the same gradients by batch-one passes that are summed.
@@ -79,10 +89,21 @@ class Trainer:
         self.optimizer.update(net.parameters)
         return value
 
-    def fit(self, x: Any, y: Any, *, epochs: int = 1, batch_size: int | None = 32, validation: Data | None = None,
-            shuffle: bool = True, sample_weight: Any = None, class_weight: Mapping[int, float] | str | None = None,
-            early_stopping: EarlyStopping | int | None = None, per_sample: bool = False,
-            progress: bool = True) -> dict[str, list[float]]:
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation: Data | None = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        early_stopping: EarlyStopping | int | None = None,
+        per_sample: bool = False,
+        progress: bool = True,
+    ) -> dict[str, list[float]]:
         """Train for ``epochs`` more epochs on rows ``x`` (N, *shape) and targets ``y`` (N, ...); return ``history``.
 
         ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)`` is
@@ -195,8 +216,10 @@ class Trainer:
     def _check_trainable(self) -> None:
         for layer in self.net.walk():
             if not layer.differentiable:
-                raise ValueError(f"{layer!r} cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
-                                 f"passes; use Sigmoid, its smooth form, or ReLU")
+                raise ValueError(
+                    f"{layer!r} cannot be trained through: its derivative is 0 wherever it exists, so no gradient "
+                    f"passes; use Sigmoid, its smooth form, or ReLU"
+                )
         if (last := last_activation(self.net)) in self.loss.contains:
             raise ValueError(double_activation(type(self.loss).__name__, last))
 

@@ -100,9 +100,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
 
     # Reading values: the host waits.
 
-    def get(
-        self, stream: Any = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True
-    ) -> np.ndarray:
+    def get(self, stream: Any = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         if out is None:
             out = np.empty(self._a.shape, self._a.dtype, order)
         if self._a.dtype != out.dtype or self._a.shape != out.shape:
@@ -165,8 +163,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise TypeError(
-            "Implicit conversion to a NumPy array is not allowed. "
-            "Please use `.get()` to construct a NumPy array explicitly."
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
         )
 
     # Copies and pickles.

@@ -165,9 +165,7 @@ def _list_for_array(x: Any, name: str, parameter: str) -> None:
 def _refuse_on_host(name: str, arguments: Iterable[tuple[str, Any]]) -> None:
     for parameter, x in arguments:
         if parameter in HOST_PARAMETERS and _holds_array(x):
-            raise TypeError(
-                f"cupy.{name}: {parameter} is read by the host: a device array cannot be interpreted as an integer"
-            )
+            raise TypeError(f"cupy.{name}: {parameter} is read by the host: a device array cannot be interpreted as an integer")
 
 
 def _holds_array(x: Any) -> bool:

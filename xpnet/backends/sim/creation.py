@@ -27,9 +27,7 @@ def array(
     return made if missing <= 0 else view(made._a.reshape((1,) * missing + made.shape), made)
 
 
-def asarray(
-    a: Any, dtype: Any = None, order: Any = "K", *, copy: bool | None = None, blocking: bool = False
-) -> ndarray:
+def asarray(a: Any, dtype: Any = None, order: Any = "K", *, copy: bool | None = None, blocking: bool = False) -> ndarray:
     if copy or not isinstance(a, ndarray):
         return _copied(a, dtype, order)
     return _converted(a, dtype, order)

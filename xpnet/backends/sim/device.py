@@ -49,8 +49,7 @@ class Sim(Device):
     def _refuse_foreign(self, a: Any) -> None:
         if isinstance(a, ndarray) and a.device is not self.place:
             raise DeviceMismatch(
-                f"device({self.name!r}) was given an array of device({a.device.name!r}): "
-                f"get() it there, then put() it here"
+                f"device({self.name!r}) was given an array of device({a.device.name!r}): get() it there, then put() it here"
             )
         if not isinstance(a, ndarray) and hasattr(a, "__cuda_array_interface__"):
             raise DeviceMismatch(f"device({self.name!r}) was given an array of a real GPU: get() it there first")

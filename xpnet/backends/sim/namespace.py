@@ -78,8 +78,6 @@ xp = Namespace(
         {},
         stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks, SURFACE["stride_tricks"]),
     ),
-    random=Namespace(
-        "cupy.random", None, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator
-    ),
+    random=Namespace("cupy.random", None, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator),
 )
 methods.complete(xp)
