@@ -1,4 +1,4 @@
-"""The test matrix. ``nox`` runs what needs no GPU; ``nox -l`` lists the rest. Missing interpreters are skipped, never downloaded."""
+"""The test matrix: ``nox`` runs what needs no GPU, ``nox -l`` lists the rest. Missing interpreters are skipped, not fetched."""
 
 import os
 from pathlib import Path
@@ -99,7 +99,7 @@ def torch(session):
     session.run("pytest", "-m", "torch", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def slow(session):
     """The book's figures on MNIST (needs XPNET_DATA, a folder with its files)."""
     session.install(".", *group("test"))

@@ -68,7 +68,7 @@ def main():
             q = r["quartiles"]
             print(
                 f"  {library:9s} {case.batch / r['median']:10,.0f} samples/s   step {r['median'] * 1e6:9.1f} us   "
-                f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} of xpnet's time"
+                f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} x xpnet"
             )
     if options.out:
         Path(options.out).write_text(json.dumps({"machine": machine(), "command": sys.argv, "cases": found}, indent=1) + "\n")

@@ -40,7 +40,7 @@ for (int half = 0; half < 8; ++half) {
 }
 """
 
-#: The arguments of ``cupy.ElementwiseKernel`` for :meth:`CUDA.uniform`. Its C++ is plain enough for g++, which tests it without a GPU.
+#: The arguments of ``cupy.ElementwiseKernel`` for :meth:`CUDA.uniform`; C++ plain enough for g++, which tests it without a GPU.
 UNIFORM_KERNEL = {
     "in_params": "uint64 key, uint64 stream, uint64 step, uint64 first_block, int64 skip, int64 n",
     "out_params": "raw float32 out",

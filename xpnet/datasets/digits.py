@@ -8,7 +8,10 @@ import numpy as np
 
 from xpnet.datasets.base import Dataset
 
-SOURCE = "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (1998), UCI Machine Learning Repository, doi 10.24432/C50P49"
+SOURCE = (
+    "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits (1998), UCI Machine Learning Repository, "
+    "doi 10.24432/C50P49"
+)
 
 
 def digits() -> Dataset:

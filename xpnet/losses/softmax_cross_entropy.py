@@ -101,7 +101,12 @@ class SoftmaxCrossEntropy(Loss):
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"SoftmaxCrossEntropy: {len(self.class_weights)} class_weights for {classes} outputs")
         if targets.dtype.kind == "f" and targets.shape == y.shape:
-            return super().check_targets(y, targets, step)
+            super().check_targets(y, targets, step)
+        else:
+            self._check_label_targets(y, targets, step)
+
+    def _check_label_targets(self, y: Array, targets: Array, step: Pass) -> None:
+        classes = y.shape[-1]
         self._check_labels(targets, y.ndim - 1, classes)
         if targets.shape != y.shape[:-1]:
             raise ValueError(
