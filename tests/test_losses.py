@@ -137,6 +137,17 @@ def test_integer_labels_of_every_type(kind, device):
     close(run_loss(loss, y, labels.astype(kind), None, device)[0], CASES["SoftmaxCrossEntropy"]["value"], 1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"class_weights": (1, 2, 3, 4)}, {"ignore_index": 1}],
+                         ids=["plain", "classes", "ignore"])
+def test_truth_values_are_labels(options, device):
+    """As in ``Trainer.fit``."""
+    loss, (_, y, _, weights) = xn.SoftmaxCrossEntropy(**options), arguments("SoftmaxCrossEntropy-weights")
+    labels = np.array([True, False, True, True, False, False])
+    found, expected = (run_loss(loss, y, t, weights, device) for t in (labels, labels.astype(int)))
+    assert found[0] == expected[0]
+    assert found[1].tobytes() == expected[1].tobytes()
+
+
 @pytest.mark.parametrize("case", [name for name in GENTLE if "-ignore" in name or name.startswith("SoftmaxCrossEntropy-all")])
 def test_ignored_rows_count_for_nothing(case, device):
     loss, y, targets, weights = arguments(case)
@@ -167,6 +178,24 @@ def test_only_classes_of_weight_0_is_0_and_no_gradient(weights, device):
     value, dy = run_loss(loss, np.array([[1.0, -2, 3], [5, 5, 5]]), np.array([1, 1]), weights, device)
     assert value == 0
     assert (dy == 0).all()
+
+
+@pytest.mark.parametrize("case", [name for name in WEIGHTED if "smoothing" not in name and "all" not in name])
+def test_a_batch_of_weight_0_is_0_and_no_gradient(case, device):
+    """As a batch of rows that are all weighted 0 is, one of many in an epoch."""
+    loss, y, targets, weights = arguments(case)
+    value, dy = run_loss(loss, y, targets, np.zeros_like(weights), device)
+    assert value == 0
+    assert (dy == 0).all()
+
+
+@every_dtype
+def test_smoothing_over_a_class_of_weight_0_stays_bounded(dtype, device):
+    """Smoothing leaves such a row a loss, though the weight to divide it by is 0."""
+    loss = xn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=(1, 0, 1))
+    value, dy = run_loss(loss, np.array([[1.0, -2, 3]]), np.array([1]), None, device, dtype)
+    assert np.abs(dy).max() <= 1
+    assert 0 <= value < 10
 
 
 # --- one sample at a time = the whole minibatch -----------------------------------------------------------------
@@ -316,6 +345,41 @@ def test_training_history_is_the_mean_loss(case, device):
     assert history["loss"] == pytest.approx([trainer.evaluate(y, targets)["loss"]], rel=1e-12)
 
 
+@pytest.mark.parametrize("case", LOSSES)
+def test_training_history_with_sample_weights(case, device):
+    loss, y, targets, _ = arguments(case)
+    net, weights = network(xn.Affine(y.shape[-1]), y.shape[1:], device), np.array([1.0, 2, 1, 0, 50, 1])
+    trainer = xn.Trainer(net, loss=loss, optimizer=xn.SGD(1e-300), device=device)
+    history = trainer.fit(y, targets, batch_size=4, sample_weight=weights, shuffle=False, progress=False)
+    expected = trainer.evaluate(y, targets, sample_weight=weights)["loss"]
+    assert history["loss"] == pytest.approx([expected], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_evaluation_in_parts_one_of_which_weighs_nothing(case, device):
+    """More rows than are evaluated at once, and those of the last part weigh 0: as if they were not there."""
+    loss, y, targets, _ = arguments(case)
+    y, targets, weights = (np.resize(a, (1030, *a.shape[1:])) for a in (y, targets, np.array([1e-3])))
+    weights[1024:] = 0
+    net = network(xn.Affine(y.shape[-1]), y.shape[1:], device)
+    trainer = xn.Trainer(net, loss=loss, optimizer=xn.SGD(0.1), device=device, metrics=())
+    found = trainer.evaluate(y, targets, sample_weight=weights)["loss"]
+    assert found == pytest.approx(trainer.evaluate(y[:1024], targets[:1024])["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_training_row_by_row_passes_over_rows_of_weight_0(case, device):
+    loss, y, targets, _ = arguments(case)
+    weights = np.array([1.0, 0, 1, 0, 1, 0])
+    found = []
+    for kept, given in ((slice(None), weights), (weights > 0, None)):
+        net = network(xn.Affine(y.shape[-1]), y.shape[1:], device)
+        trainer = xn.Trainer(net, loss=loss, optimizer=xn.SGD(0.01), device=device)
+        trainer.fit(y[kept], targets[kept], batch_size=1, sample_weight=given, shuffle=False, progress=False)
+        found.append(device.get(net.parameters.value))
+    close(found[0], found[1], 1e-12)
+
+
 def test_values_are_the_receivers_own(device):
     """A value and a gradient held on to are not overwritten by the next step."""
     loss, y, targets, _ = arguments("SoftmaxCrossEntropy")
@@ -409,6 +473,7 @@ CALLS = {
     "weights that differ": (xn.MeanSquaredError(), Y, Y, np.ones(2), ValueError, "3 outputs but 2 weights"),
     "broadcasting": (xn.MeanSquaredError(), Y, Y[:, :1], None, ValueError, r"\(3, 4\), targets \(3, 1\)"),
     "float32 targets": (xn.MeanSquaredError(), Y, Y.astype("float32"), None, TypeError, "dtype='float64'"),
+    "weights as a column": (xn.MeanSquaredError(), Y, Y, np.ones((3, 1)), ValueError, "weights"),
     "one output": (xn.SoftmaxCrossEntropy(), Y[:, :1], np.zeros(3, int), None, ValueError, "SigmoidCrossEntropy"),
     "label too large": (xn.SoftmaxCrossEntropy(), Y, np.array([0, 4, 1]), None, ValueError, r"from 0 to 4, .* 4 outputs"),
     "label below 0": (xn.SoftmaxCrossEntropy(), Y, np.array([0, -1, 1]), None, ValueError, "from -1 to 1"),

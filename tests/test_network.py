@@ -305,7 +305,7 @@ class TestMoving:
         assert bits(trainer) == bits(reference)
         assert trainer.evaluate(put(x), put(y)) == reference.evaluate(x, y)
         np.testing.assert_array_equal(trainer.predict(put(x)), reference.predict(x))
-        np.testing.assert_array_equal(trainer.predict(put(x * 8).astype("float64")), reference.predict(x * 8))
+        np.testing.assert_array_equal(trainer.predict(put(x * 8, "float64")), reference.predict(x * 8))
         other = pickled(copy.deepcopy(trainer))
         other.fit(x, y, per_sample=True)
         reference.fit(x, y, per_sample=True)

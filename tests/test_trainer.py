@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from core_helpers import allocations, bits, classes_data, mlp, regression_data, run_step
+from core_helpers import bits, classes_data, mlp, regression_data, run_step
 
 import xpnet as xn
+from xpnet.backends.sim import counters
 from xpnet.training import feed
 
 
@@ -124,7 +125,8 @@ class TestLoop:
         for name in ("cpu", "sim", "cpu"):
             net = xn.Sequential(xn.Affine(32), xn.ReLU(), xn.Dropout(0.2), xn.Affine(10))
             trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=copy.deepcopy(optimizer), device=name, seed=1)
-            histories.append(timeless(trainer.fit(data.x_train, data.y_train, epochs=2, validation=(data.x_test, data.y_test))))
+            history = trainer.fit(data.x_train, data.y_train, epochs=2, validation=(data.x_test, data.y_test))
+            histories.append(timeless(history))
             ends.append((bits(trainer), trainer.predict(data.x_test).tobytes()))
         assert ends[0] == ends[1] == ends[2]
         assert histories[0] == histories[1] == histories[2]
@@ -247,10 +249,12 @@ class TestEvaluate:
         trainer = make(device)
         x, y = classes_data(30)
         trainer.fit(x, y)
-        before = (bits(trainer), copy.deepcopy(trainer.history), trainer.optimizer.steps, trainer.net.steps_begun, trainer.epoch)
+        before = (bits(trainer), trainer.optimizer.steps, trainer.net.steps_begun, trainer.epoch)
+        history = copy.deepcopy(trainer.history)
         first = trainer.evaluate(x, y)
         assert trainer.evaluate(x, y) == first
-        assert (bits(trainer), trainer.history, trainer.optimizer.steps, trainer.net.steps_begun, trainer.epoch) == before
+        assert (bits(trainer), trainer.optimizer.steps, trainer.net.steps_begun, trainer.epoch) == before
+        assert trainer.history == history
 
     def test_a_net_on_another_device_than_the_trainers(self):
         """Built by hand on the CPU, not moved yet: evaluate and predict work where the network is."""
@@ -351,7 +355,7 @@ class TestMetrics:
         assert scores["rmse"] == pytest.approx(math.sqrt(scores["loss"]), rel=1e-5)
 
     def test_an_unknown_name_is_refused_with_those_there_are(self):
-        with pytest.raises(ValueError, match=r"no metric is called 'auc'; there are accuracy, binary_accuracy, rmse, r2, or pass"):
+        with pytest.raises(ValueError, match=r"no metric is called 'auc'; there are accuracy, binary_accuracy, rmse, r2"):
             make(metrics=["accuracy", "auc"])
 
 
@@ -437,7 +441,7 @@ class TestEarlyStopping:
         ([3, 2, 1, 2, 2, 0, 0], {"patience": 3}, 7, 6),
         ([3, 2, 1, 1, 0, 0, 0], {"patience": 1}, 4, 3),
         ([1, 2, 3, 3, 0, 0, 0], {"patience": 2, "mode": "max"}, 5, 3),
-        ([3, 2.9, 2.8, 2.7, 0, 0, 0], {"patience": 2, "min_delta": 0.15}, 4, 3),
+        ([3, 2.9, 2.8, 2.7, 2.7, 0, 0], {"patience": 2, "min_delta": 0.15}, 5, 3),
         ([3, math.nan, math.nan, 0, 0, 0, 0], {"patience": 2}, 3, 1),
         ([7, 6, 5, 4, 3, 2, 1], {"patience": 1}, 7, 7),
     ], ids=["stops", "saved in time", "equal is no better", "max", "min_delta", "NaN", "always better"])
@@ -482,8 +486,8 @@ class TestEarlyStopping:
             make(device).fit(*classes_data(20), early_stopping=xn.EarlyStopping(monitor="validation_auc"))
 
     @pytest.mark.parametrize(("options", "message"), [
-        ({"mode": "low"}, r"mode='low'\): choose 'min' or 'max'"), ({"patience": 0}, "patience=0"), ({"patience": -1}, "patience=-1"),
-        ({"patience": 2.5}, r"patience=2\.5"),
+        ({"mode": "low"}, r"mode='low'\): choose 'min' or 'max'"), ({"patience": 0}, "patience=0"),
+        ({"patience": -1}, "patience=-1"), ({"patience": 2.5}, r"patience=2\.5"),
     ], ids=str)
     def test_arguments_refused(self, options, message):
         with pytest.raises(ValueError, match=message):
@@ -504,11 +508,8 @@ def targets_for(kind, labels):
 
 class TestWeights:
     @pytest.mark.parametrize(("loss", "kind"), LOSSES, ids=LOSS_IDS)
-    @pytest.mark.parametrize("batch_size", [None, 1], ids=["whole", "online"])
-    def test_a_whole_number_repeats_the_row(self, device, loss, kind, batch_size):
+    def test_a_whole_number_repeats_the_row(self, device, loss, kind):
         """As one batch, weights (2, 3, 1, ...) are rows that stand there 2, 3, 1, ... times."""
-        if batch_size == 1:
-            pytest.skip("batches of one row: the weight cancels out") if False else None
         x, labels = classes_data(12)
         y, counts = targets_for(kind, labels), np.array([2, 3, 1] * 4)
         ends = []
@@ -635,7 +636,8 @@ class TestPerSample:
         ends, histories = [], []
         for per_sample in (False, True):
             trainer = make(device, dropout=0.3, loss=loss, optimizer=xn.SGD(0.1), dtype="float64")
-            histories.append(trainer.fit(x, targets_for(kind, labels), epochs=3, batch_size=5, per_sample=per_sample, **options))
+            y = targets_for(kind, labels)
+            histories.append(trainer.fit(x, y, epochs=3, batch_size=5, per_sample=per_sample, **options))
             ends.append(trainer.net.parameters.snapshot())
             assert (trainer.optimizer.steps, trainer.net.steps_begun) == (12, 12)
         for name in ends[0]:
@@ -671,7 +673,8 @@ class TestInputs:
             trainer = make(device)
             trainer.fit(put(x), put(y), epochs=2, batch_size=7, sample_weight=put(weights), validation=(put(x), put(y)))
             trainer.partial_fit(put(x[:2]), put(y[:2]), sample_weight=put(weights[:2]))
-            ends.append((bits(trainer), trainer.evaluate(put(x), put(y), sample_weight=put(weights)), trainer.predict(put(x)).tobytes()))
+            scores = trainer.evaluate(put(x), put(y), sample_weight=put(weights))
+            ends.append((bits(trainer), scores, trainer.predict(put(x)).tobytes()))
         assert ends[0] == ends[1]
 
     @pytest.mark.parametrize("per_sample", [False, True], ids=["matrix", "per sample"])
@@ -708,16 +711,18 @@ class TestInputs:
     @pytest.mark.parametrize("options", [{}, {"sample_weight": np.linspace(0.5, 2, 30)}], ids=["", "weighted"])
     def test_sets_too_large_for_the_device_are_fed_batch_by_batch(self, device, monkeypatch, batch_size, options):
         x, y = classes_data(30)
-        ends = []
+        ends, copied = [], []
         for budget in (1 << 30, 0):
             monkeypatch.setattr(feed, "RESIDENT_BYTES", budget)
-            trainer = make(device)
-            with allocations(device) as made:
-                history = trainer.fit(x, y, epochs=2, batch_size=batch_size, **options)
-            ends.append((bits(trainer), timeless(history), made.count))
-        assert ends[0][:2] == ends[1][:2]
+            trainer = make(device).build((4,))
+            with counters.record() as seen:
+                history = trainer.fit(x, y, epochs=3, batch_size=batch_size, **options)
+            ends.append((bits(trainer), timeless(history)))
+            copied.append(seen.h2d_bytes)
+        assert ends[0] == ends[1]
         if device.kind == "sim":
-            assert ends[1][2] > ends[0][2]  # it did take the other way
+            once = x.nbytes + y.nbytes + 30 * 4 * bool(options)
+            assert copied == [once + 3 * 30 * 8, 3 * once]  # the rows once and three orders; the rows three times
 
     @pytest.mark.parametrize("shape", [(60,), (60, 1)], ids=str)
     def test_regression_with_one_output(self, device, shape):
@@ -740,7 +745,8 @@ class TestInputs:
 
 class TestMinibatches:
     @pytest.mark.parametrize(("n", "batch_size", "sizes"), [
-        (10, 4, [4, 4, 2]), (10, 5, [5, 5]), (10, None, [10]), (10, 99, [10]), (3, 1, [1, 1, 1]), (10, np.int64(6), [6, 4])], ids=str)
+        (10, 4, [4, 4, 2]), (10, 5, [5, 5]), (10, None, [10]), (10, 99, [10]), (3, 1, [1, 1, 1]), (10, np.int64(6), [6, 4]),
+    ], ids=str)
     @pytest.mark.parametrize("shuffle", [True, False])
     def test_cuts_all_rows(self, device, n, batch_size, sizes, shuffle):
         batches = list(xn.minibatches(n, batch_size, shuffle=shuffle, device=device))
@@ -815,9 +821,11 @@ class TestPoisoning:
         assert math.isnan(losses[1])
 
 
-# What one training step asks of a GPU, measured; a change here is a change of speed and wants a reason.
-# A network of the book (784-30-10, sigmoid) and of the benchmark (784-256-128-10, ReLU); minibatches of 32.
-LAUNCHES = {"book": 0, "benchmark": 0}
+# Launches of one training step, measured: a change here is a change of speed on a GPU and wants a reason.
+LAUNCHES = {
+    "book": 29,  # 784-30-10, sigmoid, half squared error, SGD: forward 12, loss 4, backward 11, update 2
+    "benchmark": 45,  # 784-256-128-10, ReLU, softmax cross-entropy, Adam: forward 8, loss 15, backward 12, update 10
+}
 
 
 def budget_case(name):
@@ -831,9 +839,7 @@ def budget_case(name):
 class TestBudgets:
     """Counted on the simulated GPU."""
 
-    def measure(self, name, steps=4, **options):
-        from xpnet.backends.sim import counters
-
+    def measure(self, name):
         net, loss, optimizer = budget_case(name)
         trainer = xn.Trainer(net, loss=loss, optimizer=optimizer, device="sim").build((784,))
         device, rng = trainer.device, np.random.default_rng(0)
@@ -843,9 +849,9 @@ class TestBudgets:
         for _ in range(2):
             trainer.step(x, y)
         found = []
-        for _ in range(steps):
+        for _ in range(4):
             with counters.record() as seen:
-                trainer.step(x, y, **options)
+                trainer.step(x, y)
             found.append(seen)
         return found
 
@@ -859,8 +865,6 @@ class TestBudgets:
         assert [seen.launches for seen in self.measure(name)] == [LAUNCHES[name]] * 4
 
     def test_reading_the_loss_is_one_copy(self):
-        from xpnet.backends.sim import counters
-
         trainer = make("sim").build((4,))
         value = trainer.step(*(trainer.device.put(a) for a in classes_data(9)))
         with counters.record() as seen:
@@ -869,8 +873,6 @@ class TestBudgets:
 
     def test_an_epoch_copies_its_order_there_and_its_losses_back(self):
         """Two copies an epoch of a set that lives on the device, whatever the number of steps; none of them float64."""
-        from xpnet.backends.sim import counters
-
         trainer = make("sim")
         x, y = (trainer.device.put(a) for a in classes_data(60))
         trainer.fit(x, y, batch_size=6)
@@ -883,8 +885,6 @@ class TestBudgets:
         assert counts[0][3] == 0
 
     def test_host_data_go_there_once(self):
-        from xpnet.backends.sim import counters
-
         trainer = make("sim")
         x, y = classes_data(60)
         trainer.fit(x, y, batch_size=6)

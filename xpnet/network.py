@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends import Device, DeviceMismatch, resolve
+from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
+from xpnet.checks import as_numbers, check_count, foreign, row_count
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
 from xpnet.parameters import Maker, Parameters
@@ -65,9 +66,14 @@ class Sequential(Chain):
             raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
         target = resolve(device).device
         root = Maker()
-        self.output_shape, self.output_activation = super().build(shape, root), last_activation(self)
+        try:
+            output_shape = super().build(shape, root)
+        except BaseException:
+            root.undo()
+            raise
         self._parameters = root.finish(target, dtype, seed)
-        self.input_shape, self.seed, self.steps_begun = shape, seed, 0
+        self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
+        self.seed, self.steps_begun = seed, 0
         self._forget_passes()
         return self
 
@@ -149,7 +155,9 @@ class Sequential(Chain):
         if not self.built:
             return super().backward(dy, cache, step)
         if not cache:
-            raise RuntimeError("backward: this forward pass has had its backward already; run forward again, with a new step")
+            raise RuntimeError(
+                "backward: this forward pass has had its backward already; run forward again with a new net.step()"
+            )
         with self.device.use():
             if self.debug or self.device.poisons:
                 self.device.poison(self.parameters.grad)
@@ -173,16 +181,14 @@ class Sequential(Chain):
                 found[start : start + size] = device.get(self.forward(part, self.step(training=False))[0])
         return found
 
-    def as_input(self, x: Any) -> Array:
+    def as_input(self, x: Any, name: str = "x") -> Array:
         """Host or device rows, checked against the input shape; host data stay on the host, in the network's dtype."""
-        parameters = self.parameters
-        if not parameters.device.owns(x):
-            x = np.asarray(x)
-            if x.dtype.kind not in "fiub":
-                raise TypeError(f"x: values of type {x.dtype} are not numbers")
-        if x.shape[1:] != self.input_shape:
-            raise ValueError(wrong_input(x.shape, self.input_shape))
-        return x.astype(parameters.dtype, copy=False)
+        rows = as_numbers(self.device, x, name)
+        row_count(rows, name)
+        if rows.shape[1:] != self.input_shape:
+            raise ValueError(wrong_input(name, rows.shape, self.input_shape))
+        with self.device.use():
+            return rows.astype(self.parameters.dtype, copy=False)
 
     def summary(self) -> str:
         """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes."""
@@ -194,13 +200,9 @@ class Sequential(Chain):
             why = "of this network has been used already" if step.network is self else "was made by another network"
             raise RuntimeError(f"forward: the step {why}: make one for each forward pass by net.step(training=...)")
         if not parameters.device.owns(x):
-            name = parameters.device.name
-            raise DeviceMismatch(
-                f"forward: x is a {type(x).__module__}.{type(x).__name__}, the network is on {name}: pass "
-                f"device.put(x), with device = xn.device({name!r})"
-            )
+            raise foreign("forward: x", x, parameters.device)
         if x.shape[1:] != self.input_shape:
-            raise ValueError(wrong_input(x.shape, self.input_shape))
+            raise ValueError(wrong_input("x", x.shape, self.input_shape))
         if x.dtype != parameters.dtype:
             raise TypeError(
                 f"forward: x is {x.dtype}, the network computes in {parameters.dtype}: pass "
@@ -225,8 +227,9 @@ def last_activation(chain: Any) -> str | None:
     """Class name of the layer that makes a chain's outputs; None where it is a sum of branches or there is none."""
     for layer in reversed(chain.layers):
         if isinstance(layer, Chain):
-            return last_activation(layer)
-        if type(layer).__name__ not in ("Identity", "Flatten", "Dropout"):
+            if (found := last_activation(layer)) is not None:
+                return found
+        elif type(layer).__name__ not in ("Identity", "Flatten", "Dropout"):
             return type(layer).__name__
     return None
 
@@ -242,15 +245,8 @@ def check_shape(shape: int | Shape) -> Shape:
     return tuple(int(n) for n in found)
 
 
-def check_count(name: str, n: Any) -> int:
-    """A whole number from 1 on."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"{name}={n!r}: it is a whole number from 1 on")
-    return int(n)
-
-
-def wrong_input(shape: Shape, expected: Shape) -> str:
+def wrong_input(name: str, shape: Shape, expected: Shape) -> str:
     """The text for inputs of the wrong shape."""
     wanted = f"(N, {', '.join(map(str, expected))})" if expected else "(N,)"
-    hint = "; one sample is a batch of one: x[None]" if shape == expected else ""
-    return f"x has shape {tuple(shape)}, the network was built for {wanted}{hint}"
+    hint = f"; one sample is a batch of one: {name}[None]" if shape == expected else ""
+    return f"{name} has shape {tuple(shape)}, the network was built for {wanted}{hint}"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from xpnet.backends import resolve
 from xpnet.backends.device import Array, Device
+from xpnet.checks import check_number
 from xpnet.layers.base import Configured
 from xpnet.parameters import Parameters
 from xpnet.schedules import Schedule, as_schedule
@@ -52,17 +53,17 @@ class Optimizer(Configured):
     ):
         self._schedule = as_schedule(learning_rate)
         self.learning_rate = learning_rate
-        for name, value in (("weight_decay", weight_decay), ("l2", l2)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{type(self).__name__}({name}={value!r}): it is a finite number from 0 on")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"{type(self).__name__}(clip_norm={clip_norm!r}): it is a number greater than 0, or None")
-        self.weight_decay, self.l2, self.decay_all, self.clip_norm = weight_decay, l2, decay_all, clip_norm
+        self.weight_decay, self.l2 = self._number("weight_decay", weight_decay), self._number("l2", l2)
+        self.decay_all = decay_all
+        self.clip_norm = None if clip_norm is None else self._number("clip_norm", clip_norm, above=0)
         self.steps = 0
         self._parameters: Parameters | None = None
         self._version: int | None = None
         self._device: Device = resolve("cpu").device  # where the vectors are
         self._vectors: dict[str, Array] = {}
+
+    def _number(self, name: str, value: Any, **bounds: float) -> float:
+        return check_number(f"{type(self).__name__}({name}", value, **bounds)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, *slots: Array) -> None:
         """Update ``w`` in place from ``g`` (read only) with ``tmp`` as scratch; ``slots`` begin as zeros."""
@@ -96,6 +97,7 @@ class Optimizer(Configured):
     def reset(self) -> None:
         """Forget the network and all that was gathered about it, so that another can be trained."""
         self.steps, self._parameters, self._vectors = 0, None, {}
+        self._schedule.reset()
 
     def _adjusts(self, block: Block) -> bool:
         return self.clip_norm is not None or bool(self.l2 and block.decay)
@@ -191,7 +193,7 @@ class Momentum(Optimizer):
 
     def __init__(self, learning_rate: float | Schedule, momentum: float = 0.9, **options: Any):
         super().__init__(learning_rate, **options)
-        self.momentum = fraction(self, "momentum", momentum)
+        self.momentum = self._number("momentum", momentum, below=1)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
         velocity *= self.momentum
@@ -219,7 +221,7 @@ class AdaGrad(Optimizer):
 
     def __init__(self, learning_rate: float | Schedule = 1e-2, epsilon: float = 1e-10, **options: Any):
         super().__init__(learning_rate, **options)
-        self.epsilon = epsilon
+        self.epsilon = self._number("epsilon", epsilon)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
         xp.multiply(g, g, out=tmp)
@@ -238,7 +240,7 @@ class RMSProp(Optimizer):
 
     def __init__(self, learning_rate: float | Schedule = 1e-2, decay: float = 0.99, epsilon: float = 1e-8, **options: Any):
         super().__init__(learning_rate, **options)
-        self.decay, self.epsilon = fraction(self, "decay", decay), epsilon
+        self.decay, self.epsilon = self._number("decay", decay, below=1), self._number("epsilon", epsilon)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
         squares *= self.decay
@@ -270,8 +272,8 @@ class Adam(Optimizer):
         **options: Any,
     ):
         super().__init__(learning_rate, **options)
-        self.beta1, self.beta2 = fraction(self, "beta1", beta1), fraction(self, "beta2", beta2)
-        self.epsilon = epsilon
+        self.beta1, self.beta2 = self._number("beta1", beta1, below=1), self._number("beta2", beta2, below=1)
+        self.epsilon = self._number("epsilon", epsilon)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, mean: Array, squares: Array) -> None:
         root = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.steps))
@@ -300,10 +302,3 @@ class AdamW(Adam):
         **options: Any,
     ):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
-
-
-def fraction(optimizer: Optimizer, name: str, value: float) -> float:
-    """A number in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{type(optimizer).__name__}({name}={value!r}): it lies in [0, 1)")
-    return float(value)

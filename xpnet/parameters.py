@@ -173,6 +173,7 @@ class Maker:
             self.initializers: list[Callable] = []
             self.streams = 0
             self.paths: dict[int, str] = {}
+            self.before: list[tuple[Any, dict]] = []
 
     def parameter(self, name: str, shape: tuple[int, ...], init: Callable, *, decay: bool = True) -> Parameter:
         """Declare a trainable array, initialised by ``init(rng, shape)``."""
@@ -195,7 +196,14 @@ class Maker:
                 f"the same {type(layer).__name__} object stands at {first} and at {path} of one network: "
                 f"make a second {type(layer).__name__}(...), or build one network per use"
             )
+        self.root.before.append((layer, dict(vars(layer))))
         return Maker(path, self.root)
+
+    def undo(self) -> None:
+        """Give every layer back what it had before a build that failed."""
+        for layer, attributes in reversed(self.root.before):
+            vars(layer).clear()
+            vars(layer).update(attributes)
 
     def finish(self, device: Device, dtype: DTypeLike, seed: int) -> Parameters:
         """Make the vectors and draw every initial value on the host, one generator per array."""

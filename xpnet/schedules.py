@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from xpnet.checks import check_count, check_number
 from xpnet.layers.base import Configured
 
 
@@ -20,12 +21,15 @@ class Schedule(Configured):
     def observe(self, value: float) -> None:
         """Hear the monitored loss once per epoch; only :class:`ReduceOnPlateau` listens."""
 
+    def reset(self) -> None:
+        """Forget what was observed."""
+
 
 class Constant(Schedule):
     """Always ``learning_rate``."""
 
     def __init__(self, learning_rate: float):
-        self.learning_rate = positive("Constant", learning_rate)
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
 
     def __call__(self, step: int) -> float:
         return self.learning_rate
@@ -35,7 +39,11 @@ class StepDecay(Schedule):
     """Multiplied by ``factor`` after every ``every`` updates (PyTorch's ``StepLR``)."""
 
     def __init__(self, learning_rate: float, every: int, factor: float = 0.1):
-        self.learning_rate, self.every, self.factor = positive("StepDecay", learning_rate), at_least_one("every", every), factor
+        self.learning_rate, self.every = (
+            check_number("StepDecay(learning_rate", learning_rate, above=0),
+            check_count("StepDecay(every", every),
+        )
+        self.factor = check_number("StepDecay(factor", factor, above=0)
 
     def __call__(self, step: int) -> float:
         return self.learning_rate * self.factor ** (step // self.every)
@@ -45,7 +53,8 @@ class Exponential(Schedule):
     """Multiplied by ``factor`` after every update (PyTorch's ``ExponentialLR``)."""
 
     def __init__(self, learning_rate: float, factor: float):
-        self.learning_rate, self.factor = positive("Exponential", learning_rate), factor
+        self.learning_rate = check_number("Exponential(learning_rate", learning_rate, above=0)
+        self.factor = check_number("Exponential(factor", factor, above=0)
 
     def __call__(self, step: int) -> float:
         return self.learning_rate * self.factor**step
@@ -55,8 +64,11 @@ class Cosine(Schedule):
     """Half a cosine from ``learning_rate`` to ``minimum`` in ``steps`` updates, then ``minimum``. Loshchilov, Hutter 2017."""
 
     def __init__(self, learning_rate: float, steps: int, minimum: float = 0.0):
-        self.learning_rate, self.steps = positive("Cosine", learning_rate), at_least_one("steps", steps)
-        self.minimum = minimum
+        self.learning_rate, self.steps = (
+            check_number("Cosine(learning_rate", learning_rate, above=0),
+            check_count("Cosine(steps", steps),
+        )
+        self.minimum = check_number("Cosine(minimum", minimum)
 
     def __call__(self, step: int) -> float:
         part = min(step / self.steps, 1.0)
@@ -70,7 +82,11 @@ class LinearWarmup(Schedule):
     """
 
     def __init__(self, after: float | Schedule, steps: int, start: float = 1 / 3):
-        self.after, self.steps, self.start = as_schedule(after), at_least_one("steps", steps), start
+        self.after, self.steps, self.start = (
+            as_schedule(after),
+            check_count("LinearWarmup(steps", steps),
+            check_number("LinearWarmup(start", start),
+        )
 
     def __call__(self, step: int) -> float:
         if step >= self.steps:
@@ -79,6 +95,9 @@ class LinearWarmup(Schedule):
 
     def observe(self, value: float) -> None:
         self.after.observe(value)
+
+    def reset(self) -> None:
+        self.after.reset()
 
 
 class ReduceOnPlateau(Schedule):
@@ -98,10 +117,17 @@ class ReduceOnPlateau(Schedule):
         cooldown: int = 0,
         minimum: float = 0.0,
     ):
-        self.learning_rate = positive("ReduceOnPlateau", learning_rate)
-        self.factor, self.patience, self.threshold = factor, patience, threshold
-        self.cooldown, self.minimum = cooldown, minimum
-        self._rate, self._best, self._bad, self._cooling = learning_rate, math.inf, 0, 0
+        self.learning_rate = check_number("ReduceOnPlateau(learning_rate", learning_rate, above=0)
+        self.factor = check_number("ReduceOnPlateau(factor", factor, above=0, below=1)
+        self.patience = check_number("ReduceOnPlateau(patience", patience)
+        self.threshold = check_number("ReduceOnPlateau(threshold", threshold)
+        self.cooldown = check_number("ReduceOnPlateau(cooldown", cooldown)
+        self.minimum = check_number("ReduceOnPlateau(minimum", minimum)
+        self.reset()
+
+    def reset(self) -> None:
+        self._rate, self._best, self._bad = self.learning_rate, math.inf, 0
+        self._cooling: float = 0
 
     def __call__(self, step: int) -> float:
         return self._rate
@@ -122,17 +148,3 @@ class ReduceOnPlateau(Schedule):
 def as_schedule(rate: float | Schedule) -> Schedule:
     """A number as the constant schedule."""
     return rate if isinstance(rate, Schedule) else Constant(rate)
-
-
-def positive(name: str, rate: float) -> float:
-    """The learning rate, refused unless it is a finite number above 0."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-        raise ValueError(f"{name}: learning_rate={rate!r}: it is a finite number greater than 0")
-    return float(rate)
-
-
-def at_least_one(name: str, n: int) -> int:
-    """A count, refused unless it is a whole number from 1 on."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"{name}={n!r}: it is a whole number from 1 on")
-    return n

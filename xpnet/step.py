@@ -178,13 +178,14 @@ class Pass:
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""
         self._key = (self.training, x.shape)
-        self.arena = self.network.arenas.take(self._key, self.device)
+        self._pool = self.network.arenas  # the network has another one after it is moved
+        self.arena = self._pool.take(self._key, self.device)
         self._keep = self.arena.empty
         self.begun = True
 
     def __del__(self) -> None:
         if self.begun:
-            self.network.arenas.give(self._key, self.arena)
+            self._pool.give(self._key, self.arena)
 
     def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         """Uninitialised buffer that lives until the backward pass of this step has ended."""

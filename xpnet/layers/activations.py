@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.backends.device import Array
+from xpnet.checks import check_number
 from xpnet.layers.base import Layer
 from xpnet.step import Pass
 
@@ -32,9 +33,7 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, slope: float = 0.01):
-        if not 0 <= slope < 1:
-            raise ValueError(f"LeakyReLU(slope={slope!r}): the slope lies in [0, 1)")
-        self.slope = slope
+        self.slope = check_number("LeakyReLU(slope", slope, below=1)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         y = step.xp.multiply(x, self.slope, out=step.keep(x.shape))
@@ -80,9 +79,7 @@ class ELU(Layer):
     """``y = x`` where x > 0, else ``alpha * (exp(x) - 1)``; derivative 1 or ``y + alpha``. Clevert et al., ICLR 2016."""
 
     def __init__(self, alpha: float = 1.0):
-        if not alpha > 0:
-            raise ValueError(f"ELU(alpha={alpha!r}): alpha is greater than 0")
-        self.alpha = alpha
+        self.alpha = check_number("ELU(alpha", alpha, above=0)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         xp = step.xp

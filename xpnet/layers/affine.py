@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet.backends.device import Array
+from xpnet.checks import check_count
 from xpnet.initializers import Initializer, he_normal, zeros
 from xpnet.layers.base import Layer, Shape
 from xpnet.parameters import Maker
@@ -19,9 +20,7 @@ class Affine(Layer):
     """
 
     def __init__(self, n_out: int, *, bias: bool = True, init: Initializer = he_normal, bias_init: Initializer = zeros):
-        if not isinstance(n_out, int) or n_out < 1:
-            raise ValueError(f"Affine(n_out={n_out!r}): the number of outputs is a whole number from 1 on")
-        self.n_out, self.bias, self.init, self.bias_init = n_out, bias, init, bias_init
+        self.n_out, self.bias, self.init, self.bias_init = check_count("Affine(n_out", n_out), bias, init, bias_init
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         if not shape:

@@ -21,15 +21,13 @@ class Chain(Layer):
         self.layers = check_layers(type(self).__name__, layers)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
-        self.shapes = [shape]
-        before = len(make.root.entries)
-        self._first_with_parameters = len(self.layers)
+        shapes, before, first = [shape], len(make.root.entries), len(self.layers)
         for i, layer in enumerate(self.layers):
-            shape = tuple(layer.build(shape, make.child(str(i), layer)))
-            self.shapes.append(shape)
+            shapes.append(tuple(layer.build(shapes[-1], make.child(str(i), layer))))
             if len(make.root.entries) > before:
-                self._first_with_parameters = min(i, self._first_with_parameters)
-        return shape
+                first = min(i, first)
+        self.shapes, self._first_with_parameters = shapes, first
+        return shapes[-1]
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         caches = []

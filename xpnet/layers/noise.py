@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpnet.backends.device import Array
+from xpnet.checks import check_number
 from xpnet.layers.base import Layer, Shape
 from xpnet.parameters import Maker
 from xpnet.step import Pass
@@ -16,9 +17,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float = 0.5):
-        if not 0 <= rate < 1:
-            raise ValueError(f"Dropout(rate={rate!r}): the rate, the probability that an element is dropped, lies in [0, 1)")
-        self.rate = rate
+        self.rate = check_number("Dropout(rate", rate, below=1)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         self.stream = make.random_stream()

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.device import Array, Device, DeviceMismatch
+from xpnet.backends.device import Array
+from xpnet.checks import check_finite, foreign
 from xpnet.layers.base import Configured
 from xpnet.step import Pass
 
@@ -27,9 +28,10 @@ class Loss(Configured):
     def __call__(self, y: Array, targets: Array, step: Pass, weights: Array | None = None) -> tuple[Array, Array]:
         """Value (0-d) and gradient (the shape of ``y``) for outputs ``y`` (N, ...), targets, and weights (N,) of the rows."""
         self.check(y, targets, weights, step)
-        step.arena.scratch.reset()
-        count = self.total(targets, step, weights) if step.count is None else step.count
-        return self.compute(y, targets, step, weights, count)
+        with step.device.use():
+            step.arena.scratch.reset()
+            count = self.total(targets, step, weights) if step.count is None else step.count
+            return self.compute(y, targets, step, weights, one_where_zero(count, step))
 
     def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:
         raise NotImplementedError(f"{type(self).__name__} has no compute(y, targets, step, weights, count)")
@@ -46,9 +48,11 @@ class Loss(Configured):
         if targets.ndim == len(outputs) and outputs[-1:] == (1,):
             targets = targets[..., None]  # (N,) for a network of one output
         if targets.shape[1:] != outputs:
+            labels = targets.ndim == 1 and len(outputs) == 1
+            hint = f"; labels become rows by xn.datasets.one_hot(labels, {outputs[0]})" if labels else ""
             raise ValueError(
                 f"{type(self).__name__}: targets have shape {targets.shape}, the network's outputs "
-                f"{('N', *outputs)}; they must agree".replace("'N'", "N")
+                f"({', '.join(['N', *map(str, outputs)])}); they must agree{hint}"
             )
         check_finite(targets, "targets")
         return targets
@@ -67,6 +71,8 @@ class Loss(Configured):
                 raise foreign(f"{name}: {what}", a, step.device)
             if a is not None and len(a) != len(y):
                 raise ValueError(f"{name}: {len(y)} outputs but {len(a)} {what}")
+        if weights is not None and weights.shape != y.shape[:1]:
+            raise ValueError(f"{name}: weights have shape {weights.shape}; one for each row is needed, {y.shape[:1]}")
         self.check_targets(y, targets, step)
 
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
@@ -87,6 +93,14 @@ def per_row(weights: Array, like: Array) -> Array:
     return weights.reshape(weights.shape + (1,) * (like.ndim - 1))
 
 
+def one_where_zero(count: Array | float, step: Pass) -> Array | float:
+    """The count, 1 where it is 0: rows that weigh nothing have loss 0 and no gradient, not NaN. Nothing is read back."""
+    if isinstance(count, int | float):
+        return count or 1
+    zero = step.xp.equal(count, 0, out=step.keep((), "bool"))
+    return step.xp.add(count, zero, out=step.keep(()))
+
+
 def scale(a: Array, factor: float, count: Array | float) -> Array:
     """``a *= factor / count`` in place; ``count`` is a number or a 0-d array of the device."""
     if isinstance(count, int | float):
@@ -95,21 +109,6 @@ def scale(a: Array, factor: float, count: Array | float) -> Array:
     a *= factor
     a /= count
     return a
-
-
-def check_finite(a: np.ndarray, what: str) -> None:
-    """Refuse NaN and infinity in a host array, naming the first place."""
-    if a.dtype.kind == "f" and a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
-        raise ValueError(f"{what}: {a[place]} at index {place} (row {place[0]}): remove such rows or fill the gaps first")
-
-
-def foreign(what: str, a: Any, device: Device) -> DeviceMismatch:
-    """The error for an array that is not where the network is."""
-    return DeviceMismatch(
-        f"{what} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: "
-        f"pass device.put(a), with device = xn.device({device.name!r})"
-    )
 
 
 def double_activation(loss: str, activation: str) -> str:

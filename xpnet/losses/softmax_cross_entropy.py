@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.device import Array
-from xpnet.losses.base import Loss, check_finite, per_row, scale
+from xpnet.checks import check_finite, check_number
+from xpnet.losses.base import Loss, per_row, scale
 from xpnet.step import Pass
 
 
@@ -29,12 +30,13 @@ class SoftmaxCrossEntropy(Loss):
     def __init__(
         self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, ignore_index: int | None = None
     ):
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"SoftmaxCrossEntropy(label_smoothing={label_smoothing!r}): it lies in [0, 1)")
-        if class_weights is not None and not all(0 <= w < math.inf for w in class_weights):
-            raise ValueError(f"SoftmaxCrossEntropy(class_weights={class_weights!r}): weights are finite numbers from 0 on")
-        self.label_smoothing, self.ignore_index = label_smoothing, ignore_index
-        self.class_weights = None if class_weights is None else tuple(float(w) for w in class_weights)
+        if ignore_index is not None and not isinstance(ignore_index, int | np.integer):
+            raise ValueError(f"SoftmaxCrossEntropy(ignore_index={ignore_index!r}): it is a whole number, a label, or None")
+        self.label_smoothing = check_number("SoftmaxCrossEntropy(label_smoothing", label_smoothing, below=1)
+        self.ignore_index = ignore_index
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = tuple(check_number("SoftmaxCrossEntropy(class_weights: weight", w) for w in class_weights)
 
     def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:
         xp, z = step.xp, step.rows(y)
@@ -55,18 +57,14 @@ class SoftmaxCrossEntropy(Loss):
 
     def total(self, targets: Array, step: Pass, weights: Array | None = None) -> Array | int:
         rows = self._row_weights(targets, step, weights)
-        labels = targets.dtype.kind in "iu"
+        labels = targets.dtype.kind != "f"
         if labels and self.class_weights is not None:
             one_hot = self._one_hot(targets.reshape(-1), len(self.class_weights), step)
             by_class = step.xp.multiply(one_hot, self._class_weights(step), out=step.scratch(one_hot.shape))
-            if rows is not None:
-                by_class *= rows
-            total = step.xp.sum(by_class, out=step.keep(()))
-        elif rows is not None:
-            total = step.xp.sum(rows, out=step.keep(()))
-        else:
+            rows = by_class if rows is None else step.xp.multiply(by_class, rows, out=by_class)
+        if rows is None:
             return targets.size if labels else math.prod(targets.shape[:-1])
-        return step.xp.maximum(total, float(np.finfo(step.dtype).tiny), out=total)
+        return step.xp.sum(rows, out=step.keep(()))
 
     def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
         if targets.dtype.kind == "f" and targets.shape[1:] == outputs:
@@ -78,6 +76,7 @@ class SoftmaxCrossEntropy(Loss):
                     f"up to 1; here the smallest is {targets.min()}, the sums lie in [{sums.min()}, {sums.max()}]"
                 )
             return targets.astype(dtype, copy=False)
+        self._check_classes(outputs[-1])
         self._check_labels(targets, len(outputs), outputs[-1])
         if targets.shape[1:] != outputs[:-1]:
             raise ValueError(
@@ -92,14 +91,7 @@ class SoftmaxCrossEntropy(Loss):
         return labels
 
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
-        classes = y.shape[-1]
-        if classes < 2:
-            raise ValueError(
-                "SoftmaxCrossEntropy: the network has 1 output, whose softmax is always 1: give it one output "
-                "per class, or use SigmoidCrossEntropy for two classes"
-            )
-        if self.class_weights is not None and len(self.class_weights) != classes:
-            raise ValueError(f"SoftmaxCrossEntropy: {len(self.class_weights)} class_weights for {classes} outputs")
+        self._check_classes(y.shape[-1])
         if targets.dtype.kind == "f" and targets.shape == y.shape:
             super().check_targets(y, targets, step)
         else:
@@ -117,6 +109,15 @@ class SoftmaxCrossEntropy(Loss):
         found = step.device.check_range(targets, min(0, ignored), max(classes, ignored + 1))
         if found:
             raise ValueError(bad_labels(*found, classes))
+
+    def _check_classes(self, classes: int) -> None:
+        if classes < 2:
+            raise ValueError(
+                "SoftmaxCrossEntropy: the network has 1 output, whose softmax is always 1: give it one output "
+                "per class, or use SigmoidCrossEntropy for two classes"
+            )
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(f"SoftmaxCrossEntropy: {len(self.class_weights)} class_weights for {classes} outputs")
 
     def _check_labels(self, targets: Any, axes: int, classes: int) -> None:
         kind = targets.dtype.kind
@@ -139,7 +140,7 @@ class SoftmaxCrossEntropy(Loss):
     def _distribution(self, z: Array, targets: Array, step: Pass, weights: Array | None) -> tuple[Array, Array | None]:
         """Target distribution of every row, weighted, and its sum over classes (N, 1), None where that is 1."""
         xp = step.xp
-        labels = targets.dtype.kind in "iu"
+        labels = targets.dtype.kind != "f"
         q = self._one_hot(targets.reshape(-1), z.shape[1], step) if labels else step.rows(targets)
         rows = self._row_weights(targets, step, weights)
         if rows is None and not self.label_smoothing and self.class_weights is None:
@@ -154,7 +155,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def _row_weights(self, targets: Array, step: Pass, weights: Array | None) -> Array | None:
         """What each row of outputs counts for, (rows, 1): its sample's weight, 0 where it is ignored; None for 1 throughout."""
-        labels = targets.dtype.kind in "iu"
+        labels = targets.dtype.kind != "f"
         ignoring = self.ignore_index is not None and labels
         if weights is None and not ignoring:
             return None

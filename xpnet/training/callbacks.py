@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.checks import check_count
 from xpnet.layers.base import Configured
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class EarlyStopping(Callback):
     ):
         if mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping(mode={mode!r}): choose 'min' or 'max'")
-        self.patience, self.monitor, self.mode, self.min_delta = patience, monitor, mode, min_delta
+        self.patience = check_count("EarlyStopping: patience", patience)
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.restore_best = restore_best
         self.begin()
 

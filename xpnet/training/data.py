@@ -9,7 +9,8 @@ import numpy as np
 
 from xpnet.backends import Device
 from xpnet.backends.device import Array
-from xpnet.losses.base import Loss, check_finite
+from xpnet.checks import as_array, as_numbers, check_finite, check_weights, row_count, to_host
+from xpnet.losses.base import Loss
 from xpnet.network import Sequential
 
 
@@ -31,29 +32,30 @@ def prepare(
     what: str = "",
 ) -> Prepared:
     """Check everything and convert it; raises ValueError or TypeError that names what disagrees."""
-    n, targets = len_of(x, what + "x"), len_of(y, what + "y")
+    device = net.device
+    x, y = as_array(device, x, what + "x"), as_array(device, y, what + "y")
+    n, targets = row_count(x, what + "x"), row_count(y, what + "y")
     if n != targets:
         raise ValueError(f"{what}x has {n} rows, {what}y has {targets}: every sample needs one target")
-    rows = net.as_input(x)
-    _check_rows(net.device, rows, what + "x")
+    rows = net.as_input(x, what + "x")
+    _check_rows(device, rows, what + "x")
     weights = row_weights(net, y, sample_weight, class_weight)
     return Prepared(rows, _targets(net, loss, y), weights)
 
 
 def row_weights(
-    net: Sequential, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | str | None
+    net: Sequential, y: Array, sample_weight: Any, class_weight: Mapping[int, float] | str | None
 ) -> np.ndarray | None:
     """Weight of each row as the product of both kinds, None where neither is given."""
     weights = None
     if sample_weight is not None:
-        weights = to_host(net.device, sample_weight).astype(np.float64)
+        weights = to_host(net.device, as_numbers(net.device, sample_weight, "sample_weight")).astype(np.float64)
         if weights.shape != (len(y),):
             raise ValueError(f"sample_weight has shape {weights.shape}, {len(y)} rows need ({len(y)},)")
-        check_finite(weights, "sample_weight")
-        if weights.size and (weights.min() < 0 or weights.max() == 0):
-            raise ValueError(f"sample_weight: weights are not negative and not all 0; the smallest is {weights.min()}")
+        check_weights(weights, "sample_weight")
     if class_weight is not None:
         by_class = label_weights(to_host(net.device, y), class_weight)
+        check_weights(by_class, "class_weight")
         weights = by_class if weights is None else weights * by_class
     return None if weights is None else weights.astype(net.parameters.dtype)
 
@@ -72,19 +74,6 @@ def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | str) -
     return np.array([float(class_weight[c]) for c in classes])[index]
 
 
-def to_host(device: Device, a: Any) -> np.ndarray:
-    """A host array of what is on the host or on the device."""
-    return device.get(a) if device.owns(a) else np.asarray(a)
-
-
-def len_of(a: Any, name: str) -> int:
-    """Number of rows."""
-    shape = np.shape(a) if not hasattr(a, "shape") else a.shape
-    if not shape:
-        raise ValueError(f"{name} is a single value: an array with one row per sample is needed")
-    return int(shape[0])
-
-
 def _check_rows(device: Device, rows: Array, name: str) -> None:
     """Refuse NaN and infinity; on a device this reads two numbers back, once."""
     if device.owns(rows) and device.kind != "cpu" and rows.size:
@@ -96,7 +85,7 @@ def _check_rows(device: Device, rows: Array, name: str) -> None:
         check_finite(rows, name)
 
 
-def _targets(net: Sequential, loss: Loss, y: Any) -> Array:
+def _targets(net: Sequential, loss: Loss, y: Array) -> Array:
     """Checked on the host; a device array that needs no conversion stays where it is."""
     host = to_host(net.device, y)
     prepared = loss.prepare(host, net.parameters.dtype, net.output_shape)

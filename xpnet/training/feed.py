@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
-from xpnet.network import check_count
+from xpnet.checks import check_count
 
 RESIDENT_BYTES = 1 << 30  # sets up to 1 GiB are copied to a GPU once; larger ones go there batch by batch
 

@@ -12,15 +12,16 @@ from tqdm import tqdm
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
+from xpnet.checks import as_array, check_count, row_count, to_host
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metrics, as_metrics
-from xpnet.network import PREDICT_ROWS, Sequential, check_count, last_activation
+from xpnet.network import PREDICT_ROWS, Sequential, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.step import Results
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
-from xpnet.training.data import Prepared, prepare, to_host
+from xpnet.training.data import Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows, row_order
 
 Data = tuple[Any, Any]
@@ -53,9 +54,9 @@ class Trainer:
         callbacks: Sequence[Callable] = (),
         dtype: str = "float32",
     ):
-        check_kind("net", net, Sequential)
-        check_kind("loss", loss, Loss)
-        check_kind("optimizer", optimizer, Optimizer)
+        check_kind("Trainer(net", net, Sequential)
+        check_kind("Trainer(loss", loss, Loss)
+        check_kind("Trainer(optimizer", optimizer, Optimizer)
         self.net, self.loss, self.optimizer, self.seed, self.dtype = net, loss, optimizer, seed, dtype
         self.device, self.device_reason = resolve(device)
         self.metrics = as_metrics(metrics, loss.metrics)
@@ -117,8 +118,8 @@ class Trainer:
         callbacks = self._callbacks(early_stopping)
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
-            held_out = None if validation is None else prepare(self.net, self.loss, *validation, what="validation ")
             size = batch_rows(len(data.x), batch_size)
+            held_out = None if validation is None else self._held_out(validation)
         feed = Feed(self.device, data)
         for callback in callbacks:
             callback.begin(self)
@@ -126,7 +127,7 @@ class Trainer:
         with tqdm(total=steps, unit="step", disable=None if progress else True, leave=False) as bar:
             try:
                 for _ in range(epochs):
-                    record = self._epoch(feed, len(data.x), size, shuffle, per_sample, bar)
+                    record = self._epoch(feed, data, size, shuffle, per_sample, bar)
                     if held_out is not None:
                         record |= {f"validation_{name}": value for name, value in self._scores(held_out).items()}
                     if self._end_epoch(record, callbacks):
@@ -147,25 +148,36 @@ class Trainer:
 
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Loss and metrics in inference mode: {"loss": ..., "accuracy": ...}. Changes nothing."""
-        return self._scores(prepare(self.net, self.loss, x, y, sample_weight))
+        data = prepare(self.net, self.loss, x, y, sample_weight)
+        batch_rows(len(data.x), None)
+        return self._scores(data)
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """The network's outputs (N, ...) as NumPy: logits where it ends in them. See :meth:`Sequential.predict`."""
         return self.net.predict(x, batch_size)
 
-    def _epoch(self, feed: Feed, n: int, size: int, shuffle: bool, per_sample: bool, bar: tqdm) -> Record:
-        """Every row once. The losses stay on the device and are read with one copy at the end."""
-        began = time.perf_counter()
+    def _held_out(self, validation: Data) -> Prepared:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise TypeError("validation is a pair of arrays, (x, y)")
+        data = prepare(self.net, self.loss, *validation, what="validation ")
+        batch_rows(len(data.x), None)
+        return data
+
+    def _epoch(self, feed: Feed, data: Prepared, size: int, shuffle: bool, per_sample: bool, bar: tqdm) -> Record:
+        """Every row once. The losses stay on the device and are read with one copy at the end.
+
+        The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
+        """
+        began, n = time.perf_counter(), len(data.x)
         rate = self.optimizer.current_rate
         order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
         results = Results(self.device, self.net.parameters.dtype, -(-n // size))
-        counts = []
         with self.device.use():
-            for start, (x, y, weights) in zip(range(0, n, size), feed.batches(order, size), strict=True):
+            for x, y, weights in feed.batches(order, size):
                 self.step(x, y, weights, per_sample=per_sample, results=results)
-                counts.append(min(size, n - start))
                 bar.update()
-        loss = float(np.average(results.get(), weights=counts))
+        weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
+        loss = mean(results.get(), np.add.reduceat(weights, np.arange(0, n, size)))
         return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - began}
 
     def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
@@ -178,8 +190,7 @@ class Trainer:
 
     def _scores(self, data: Prepared) -> dict[str, float]:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
-        net, device = self.net, self.device
-        batch_rows(len(data.x), None)
+        net, device = self.net, self.net.device
         outputs = np.empty((len(data.x), *net.output_shape), net.parameters.dtype)
         losses, counts = [], []
         for start in range(0, len(data.x), PREDICT_ROWS):
@@ -190,27 +201,33 @@ class Trainer:
                 out, _ = net.forward(x, step)
                 value, _ = self.loss(out, y, step, weights)
                 outputs[part] = device.get(out)
-                losses.append(to_host(device, value))
-                counts.append(to_host(device, self.loss.total(y, step, weights)))
+                losses.append(float(to_host(device, value)))
+                counts.append(float(to_host(device, self.loss.total(y, step, weights))))
         targets, weights = (None if a is None else to_host(device, a) for a in (data.y, data.weights))
         scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
-        return {"loss": float(np.average(losses, weights=counts)), **scores}
+        return {"loss": mean(losses, counts), **scores}
 
     def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
+        if stopping is not None:
+            check_kind("fit(early_stopping", stopping, EarlyStopping)
         given = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
         return [as_callback(c) for c in given]
 
     @contextlib.contextmanager
     def _building_for(self, x: Any) -> Iterator[None]:
-        """Build the network for these rows; leave it unbuilt again if the data are refused."""
-        fresh = not self.net.built
-        self.build(np.shape(x)[1:] if fresh else self.net.input_shape)
+        """Build the network for these rows, or move it here; if the data are refused, it is as it was before."""
+        before = self.net.device if self.net.built else None
+        rows = as_array(self.device, x, "x")
+        row_count(rows, "x")
+        self.build(rows.shape[1:] if before is None else self.net.input_shape)
         try:
             yield
         except BaseException:
-            if fresh:
+            if before is None:
                 self.net.unbuild()
+            else:
+                self.net.to(before)
             raise
 
     def _check_trainable(self) -> None:
@@ -224,9 +241,14 @@ class Trainer:
             raise ValueError(double_activation(type(self.loss).__name__, last))
 
 
-def check_kind(name: str, value: Any, kind: type) -> None:
+def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
+    """Weighted mean; 0 where nothing weighs anything, as in the losses."""
+    return float(np.dot(values, weights)) / (float(np.sum(weights)) or 1.0)
+
+
+def check_kind(where: str, value: Any, kind: type) -> None:
     """Refuse an argument of the wrong kind, with the commonest slip explained."""
     if isinstance(value, type) and issubclass(value, kind):
-        raise TypeError(f"Trainer({name}={value.__name__}) is a class: write {value.__name__}(...)")
+        raise TypeError(f"{where}={value.__name__}) is a class: write {value.__name__}(...)")
     if not isinstance(value, kind):
-        raise TypeError(f"Trainer({name}={value!r}): an object of xpnet.{kind.__name__} is needed")
+        raise TypeError(f"{where}={value!r}): an object of xpnet.{kind.__name__} is needed")

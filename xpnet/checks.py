@@ -1,0 +1,89 @@
+"""Checks of what users hand in, each with an error that names the argument, what disagrees and what mends it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import Device, DeviceMismatch
+from xpnet.backends.device import Array
+
+
+def as_array(device: Device, a: Any, name: str) -> Array:
+    """An array of the device as it is, anything else as a host array; arrays of other devices are refused."""
+    if device.owns(a):
+        return a
+    if hasattr(a, "__cuda_array_interface__"):
+        raise foreign(name, a, device)
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        raise ValueError(f"{name}: rows of different length cannot be an array of numbers ({error})") from error
+
+
+def as_numbers(device: Device, a: Any, name: str) -> Array:
+    """As :func:`as_array`, and refuses what is not real numbers."""
+    found = as_array(device, a, name)
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: values of type {found.dtype} are not numbers")
+    return found
+
+
+def to_host(device: Device, a: Any) -> np.ndarray:
+    """A host array of what is on the host or on the device."""
+    return device.get(a) if device.owns(a) else np.asarray(a)
+
+
+def row_count(a: Array, name: str) -> int:
+    """Number of rows; refuses a single value."""
+    if not a.shape:
+        raise ValueError(f"{name} is a single value: an array with one row per sample is needed")
+    return int(a.shape[0])
+
+
+def check_count(name: str, n: Any) -> int:
+    """A whole number from 1 on, as an int."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{name}={n!r}{')' if '(' in name else ''}: it is a whole number from 1 on")
+    return int(n)
+
+
+def check_number(where: str, value: Any, *, above: float | None = None, low: float = 0.0, below: float = math.inf) -> float:
+    """A finite number from ``low`` on (or greater than ``above``) and less than ``below``, as a float.
+
+    ``where`` is the text of the call up to the value: "Dropout(rate".
+    """
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if number and (low <= value if above is None else above < value) and value < below:
+        return float(value)
+    if (low, below) == (0, 1) and above is None:
+        raise ValueError(f"{where}={value!r}{')' if '(' in where else ''}: it lies in [0, 1)")
+    start = f"from {low:g} on" if above is None else f"greater than {above:g}"
+    end = "" if below == math.inf else f" and less than {below:g}"
+    raise ValueError(f"{where}={value!r}{')' if '(' in where else ''}: it is a finite number {start}{end}")
+
+
+def check_finite(a: np.ndarray, name: str) -> None:
+    """Refuse NaN and infinity in a host array, naming the first place."""
+    if a.dtype.kind == "f" and a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
+        raise ValueError(f"{name}: {a[place]} at index {place} (row {place[0]}): remove such rows or fill the gaps first")
+
+
+def check_weights(weights: np.ndarray, name: str) -> None:
+    """Refuse weights that are negative, not finite, or all 0."""
+    check_finite(weights, name)
+    if weights.size and (weights.min() < 0 or weights.max() == 0):
+        raise ValueError(f"{name}: weights are not negative and not all 0; these lie in [{weights.min()}, {weights.max()}]")
+
+
+def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:
+    """The error for an array that is not where the network is."""
+    argument = name.split()[-1]
+    return DeviceMismatch(
+        f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: pass device.put({argument}), with "
+        f"device = xn.device({device.name!r}); an array of another GPU comes to the host first, by get() of its own device"
+    )
