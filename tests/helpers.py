@@ -13,8 +13,10 @@ import numpy as np
 import xpnet as xn
 
 GOLDEN = Path(__file__).parent / "golden"
-CONTAINERS = {"Residual": lambda: xn.Residual(xn.Affine(4), xn.Tanh()),
-              "Residual-shortcut": lambda: xn.Residual(xn.Affine(2), xn.Tanh(), shortcut=xn.Affine(2))}
+CONTAINERS = {
+    "Residual": lambda: xn.Residual(xn.Affine(4), xn.Tanh()),
+    "Residual-shortcut": lambda: xn.Residual(xn.Affine(2), xn.Tanh(), shortcut=xn.Affine(2)),
+}
 
 
 @functools.cache
@@ -50,8 +52,14 @@ class Outcome(NamedTuple):
     grads: dict[str, np.ndarray]
 
 
-def network(layer: xn.Layer, shape: tuple[int, ...], device: xn.Device, dtype: str = "float64",
-            values: dict[str, np.ndarray] | None = None, seed: int = 0) -> xn.Sequential:
+def network(
+    layer: xn.Layer,
+    shape: tuple[int, ...],
+    device: xn.Device,
+    dtype: str = "float64",
+    values: dict[str, np.ndarray] | None = None,
+    seed: int = 0,
+) -> xn.Sequential:
     """A layer as a built network, with the parameters given."""
     net = layer if isinstance(layer, xn.Sequential) else xn.Sequential(layer)
     net.build(shape, device=device, dtype=dtype, seed=seed)
@@ -70,8 +78,15 @@ def run(net: xn.Sequential, x: Any, dy: Any = None, *, training: bool = True) ->
     return Outcome(device.get(y), device.get(dx), {p.name: device.get(p.grad) for p in net.parameters.trainable})
 
 
-def run_loss(loss: xn.Loss, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, device: xn.Device,
-             dtype: str = "float64", count: Any = None) -> tuple[np.ndarray, np.ndarray]:
+def run_loss(
+    loss: xn.Loss,
+    y: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    device: xn.Device,
+    dtype: str = "float64",
+    count: Any = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Value and gradient of a loss for host arrays."""
     y, targets, weights = cast((y, targets, weights), dtype)
     net = network(xn.Identity(), y.shape[1:], device, dtype)

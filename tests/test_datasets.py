@@ -77,8 +77,9 @@ class TestDigits:
 
 
 class TestOneHot:
-    @pytest.mark.parametrize("labels", [[2, 0, 1], np.array([2, 0, 1], np.uint8), np.array([2, 0, 1])],
-        ids=["list", "uint8", "int64"])
+    @pytest.mark.parametrize(
+        "labels", [[2, 0, 1], np.array([2, 0, 1], np.uint8), np.array([2, 0, 1])], ids=["list", "uint8", "int64"]
+    )
     def test_rows(self, labels):
         found = one_hot(labels, 4)
         np.testing.assert_array_equal(found, [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
@@ -106,8 +107,10 @@ def synthetic(n_train=20, n_test=5):
     """Arrays that look like MNIST's four files."""
     rng = np.random.default_rng(0)
     return {
-        FILES[0]: rng.integers(0, 256, (n_train, 28, 28), np.uint8), FILES[1]: rng.integers(0, 10, n_train, np.uint8),
-        FILES[2]: rng.integers(0, 256, (n_test, 28, 28), np.uint8), FILES[3]: rng.integers(0, 10, n_test, np.uint8),
+        FILES[0]: rng.integers(0, 256, (n_train, 28, 28), np.uint8),
+        FILES[1]: rng.integers(0, 10, n_train, np.uint8),
+        FILES[2]: rng.integers(0, 256, (n_test, 28, 28), np.uint8),
+        FILES[3]: rng.integers(0, 10, n_test, np.uint8),
     }
 
 
@@ -184,12 +187,16 @@ class TestMnistFiles:
         with pytest.raises(FileNotFoundError, match="nowhere has no train-images-idx3-ubyte"):
             mnist(tmp_path / "nowhere")
 
-    @pytest.mark.parametrize(("change", "message"), [
-        ({FILES[0]: np.zeros((20, 28, 27))}, r"train-images.*\(20, 28, 27\) with labels of shape \(20,\) are not MNIST"),
-        ({FILES[1]: np.zeros(19)}, r"train-images.*\(20, 28, 28\) with labels of shape \(19,\) are not MNIST"),
-        ({FILES[2]: np.zeros(5)}, r"t10k-images.*images of shape \(5,\)"),
-        ({FILES[3]: np.zeros((5, 1))}, r"t10k-images.*labels of shape \(5, 1\)"),
-    ], ids=["image size", "lengths", "labels for images", "labels in a column"])
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({FILES[0]: np.zeros((20, 28, 27))}, r"train-images.*\(20, 28, 27\) with labels of shape \(20,\) are not MNIST"),
+            ({FILES[1]: np.zeros(19)}, r"train-images.*\(20, 28, 28\) with labels of shape \(19,\) are not MNIST"),
+            ({FILES[2]: np.zeros(5)}, r"t10k-images.*images of shape \(5,\)"),
+            ({FILES[3]: np.zeros((5, 1))}, r"t10k-images.*labels of shape \(5, 1\)"),
+        ],
+        ids=["image size", "lengths", "labels for images", "labels in a column"],
+    )
     def test_files_that_do_not_fit_together(self, tmp_path, change, message):
         write(tmp_path, synthetic() | change)
         with pytest.raises(ValueError, match=message):
@@ -215,8 +222,11 @@ DAMAGED = {
 
 
 class TestReadIdx:
-    @pytest.mark.parametrize("a", [np.arange(24).reshape(2, 3, 4), np.arange(5), np.zeros((0, 28, 28)), np.full((1, 1), 255)],
-                             ids=["3 axes", "1 axis", "no rows", "255"])
+    @pytest.mark.parametrize(
+        "a",
+        [np.arange(24).reshape(2, 3, 4), np.arange(5), np.zeros((0, 28, 28)), np.full((1, 1), 255)],
+        ids=["3 axes", "1 axis", "no rows", "255"],
+    )
     @pytest.mark.parametrize("suffix", ["", ".gz"], ids=["plain", "gzipped"])
     def test_round_trip(self, tmp_path, a, suffix):
         path = tmp_path / f"file{suffix}"
@@ -233,9 +243,11 @@ class TestReadIdx:
         with pytest.raises(ValueError, match=rf"{re.escape(str(path))} .*{message}"):
             read_idx(path)
 
-    @pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD)[:-9], gzip.compress(GOOD)[:5], b"\x1f\x8b" + GOOD,
-                                         gzip.compress(GOOD)[:-8] + bytes(8)],
-                             ids=["not gzipped", "truncated", "header only", "gzip's magic only", "wrong checksum"])
+    @pytest.mark.parametrize(
+        "content",
+        [GOOD, gzip.compress(GOOD)[:-9], gzip.compress(GOOD)[:5], b"\x1f\x8b" + GOOD, gzip.compress(GOOD)[:-8] + bytes(8)],
+        ids=["not gzipped", "truncated", "header only", "gzip's magic only", "wrong checksum"],
+    )
     def test_damaged_gzip_files(self, tmp_path, content):
         path = tmp_path / "file.gz"
         path.write_bytes(content)

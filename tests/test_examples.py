@@ -26,8 +26,10 @@ def test_example_runs(example: Path, device) -> None:
 
 def test_the_loop_by_hand_is_the_trainer_s(device) -> None:
     """Same seed, same batches, same numbers: both ways end with the same accuracy."""
-    ends = [run("examples/train.py", "--device", device.name, "--epochs", "3", *extra).splitlines()[-1]
-            for extra in ([], ["--by-hand"])]
+    ends = [
+        run("examples/train.py", "--device", device.name, "--epochs", "3", *extra).splitlines()[-1]
+        for extra in ([], ["--by-hand"])
+    ]
     assert ends[0] == ends[1]
 
 

@@ -11,13 +11,33 @@ from core_helpers import bits, mlp
 import xpnet as xn
 
 LAYERS = [
-    xn.Affine(4), xn.Affine(4, bias=False), xn.Sigmoid(), xn.Tanh(), xn.ReLU(), xn.LeakyReLU(), xn.ELU(), xn.GELU(),
-    xn.GELU("tanh"), xn.SiLU(), xn.Softplus(), xn.Softmax(), xn.Identity(), xn.Flatten(), xn.Dropout(0.4),
-    xn.Residual(xn.Affine(5), xn.Tanh()), xn.Residual(xn.Affine(3), shortcut=xn.Affine(3)),
+    xn.Affine(4),
+    xn.Affine(4, bias=False),
+    xn.Sigmoid(),
+    xn.Tanh(),
+    xn.ReLU(),
+    xn.LeakyReLU(),
+    xn.ELU(),
+    xn.GELU(),
+    xn.GELU("tanh"),
+    xn.SiLU(),
+    xn.Softplus(),
+    xn.Softmax(),
+    xn.Identity(),
+    xn.Flatten(),
+    xn.Dropout(0.4),
+    xn.Residual(xn.Affine(5), xn.Tanh()),
+    xn.Residual(xn.Affine(3), shortcut=xn.Affine(3)),
     xn.Sequential(xn.Affine(4), xn.Tanh(), xn.Affine(2)),
 ]
-LOSSES = [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(), xn.SoftmaxCrossEntropy(),
-          xn.SoftmaxCrossEntropy(label_smoothing=0.2), xn.SoftmaxCrossEntropy(class_weights=[1, 2, 0, 4], ignore_index=3)]
+LOSSES = [
+    xn.MeanSquaredError(),
+    xn.HalfSquaredError(),
+    xn.SigmoidCrossEntropy(),
+    xn.SoftmaxCrossEntropy(),
+    xn.SoftmaxCrossEntropy(label_smoothing=0.2),
+    xn.SoftmaxCrossEntropy(class_weights=[1, 2, 0, 4], ignore_index=3),
+]
 
 
 def wrong(base, change):
@@ -96,8 +116,9 @@ class TestRight:
         assert report.arrays[0].checked + report.arrays[0].skipped == 15
         assert report.worst.error < 1e-6
 
-    @pytest.mark.parametrize("layer", [xn.Affine(3), xn.Softmax(), xn.Flatten(), xn.Dropout(0.3), xn.Residual(xn.Affine(4))],
-                             ids=repr)
+    @pytest.mark.parametrize(
+        "layer", [xn.Affine(3), xn.Softmax(), xn.Flatten(), xn.Dropout(0.3), xn.Residual(xn.Affine(4))], ids=repr
+    )
     def test_samples_of_higher_rank(self, device, layer):
         assert xn.gradcheck(layer, (2, 3, 4), device=device, batch=2)
 
@@ -108,8 +129,9 @@ class TestRight:
         assert [(a.name, a.checked) for a in report.arrays] == [("input", 20)]
 
     @pytest.mark.parametrize("loss", [xn.SoftmaxCrossEntropy(), xn.SoftmaxCrossEntropy(label_smoothing=0.1)], ids=repr)
-    @pytest.mark.parametrize("y", [[0, 3, 1], [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.1, 0.2, 0.3, 0.4]]],
-                             ids=["labels", "probabilities"])
+    @pytest.mark.parametrize(
+        "y", [[0, 3, 1], [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.1, 0.2, 0.3, 0.4]]], ids=["labels", "probabilities"]
+    )
     def test_losses_with_targets_of_ones_own(self, device, loss, y):
         y = np.asarray(y)
         assert xn.gradcheck(loss, (4,), y=y, device=device)
@@ -193,8 +215,9 @@ class TestWrong:
 
 
 class TestKinks:
-    @pytest.mark.parametrize(("layer", "at"), [(xn.ReLU(), 0.0), (xn.LeakyReLU(), 0.0), (xn.LeakyReLU(0.5), 0.0),
-                                               (xn.ELU(0.5), 0.0)], ids=repr)
+    @pytest.mark.parametrize(
+        ("layer", "at"), [(xn.ReLU(), 0.0), (xn.LeakyReLU(), 0.0), (xn.LeakyReLU(0.5), 0.0), (xn.ELU(0.5), 0.0)], ids=repr
+    )
     @pytest.mark.parametrize("offset", [0.0, 3e-7, -3e-7])
     def test_are_skipped_and_counted(self, device, layer, at, offset):
         x = np.array([[1.0, -2.0, at + offset, 0.5], [at + offset, 3.0, -1.0, -0.5]])
@@ -292,14 +315,18 @@ class TestCallersOwn:
 
 
 class TestRefused:
-    @pytest.mark.parametrize(("call", "error", "message"), [
-        (lambda: xn.gradcheck(xn.Tanh()), ValueError, r"needs the shape of one sample, for instance \(5,\), or the rows"),
-        (lambda: xn.gradcheck(xn.Tanh, 3), TypeError, r"class Tanh, not a layer: write Tanh\(\)"),
-        (lambda: xn.gradcheck(xn.MeanSquaredError, 3), TypeError, r"class MeanSquaredError"),
-        (lambda: xn.gradcheck(xn.Step(), 3), TypeError, "Step cannot be trained through"),
-        (lambda: xn.gradcheck(xn.SoftmaxCrossEntropy(), 4, y=[0, 1, 9]), ValueError, "labels reach from 0 to 9"),
-        (lambda: xn.gradcheck(xn.Tanh(), 3, device="tpu"), ValueError, "no device is called 'tpu'"),
-    ], ids=["no shape", "class", "class of a loss", "Step", "targets", "device"])
+    @pytest.mark.parametrize(
+        ("call", "error", "message"),
+        [
+            (lambda: xn.gradcheck(xn.Tanh()), ValueError, r"needs the shape of one sample, for instance \(5,\), or the rows"),
+            (lambda: xn.gradcheck(xn.Tanh, 3), TypeError, r"class Tanh, not a layer: write Tanh\(\)"),
+            (lambda: xn.gradcheck(xn.MeanSquaredError, 3), TypeError, r"class MeanSquaredError"),
+            (lambda: xn.gradcheck(xn.Step(), 3), TypeError, "Step cannot be trained through"),
+            (lambda: xn.gradcheck(xn.SoftmaxCrossEntropy(), 4, y=[0, 1, 9]), ValueError, "labels reach from 0 to 9"),
+            (lambda: xn.gradcheck(xn.Tanh(), 3, device="tpu"), ValueError, "no device is called 'tpu'"),
+        ],
+        ids=["no shape", "class", "class of a loss", "Step", "targets", "device"],
+    )
     def test_mistakes(self, call, error, message):
         with pytest.raises(error, match=message):
             call()

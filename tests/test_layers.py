@@ -60,8 +60,12 @@ def test_golden_in_float32(case, device):
 @pytest.mark.parametrize("case", ["Sigmoid", "Softplus", "SiLU", "GELU"])
 def test_small_outputs_are_right_to_an_absolute_error_of_one_rounding(case, device):
     x = np.linspace(-40, -10, 200)[:, None]
-    exact = {"Sigmoid": lambda v: 1 / (1 + math.exp(-v)), "Softplus": lambda v: math.log1p(math.exp(v)),
-             "SiLU": lambda v: v / (1 + math.exp(-v)), "GELU": lambda v: v * math.erfc(-v / math.sqrt(2)) / 2}[case]
+    exact = {
+        "Sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+        "Softplus": lambda v: math.log1p(math.exp(v)),
+        "SiLU": lambda v: v / (1 + math.exp(-v)),
+        "GELU": lambda v: v * math.erfc(-v / math.sqrt(2)) / 2,
+    }[case]
     found = run(built(case, device, shape=(1,)), x).y
     np.testing.assert_allclose(found[:, 0], [exact(v) for v in x[:, 0]], rtol=0, atol=40 * 2.3e-16)
 
@@ -221,8 +225,14 @@ def test_read_only_input(case):
     check(frozen(lambda: run(built(case, xn.device("cpu")), x, dy), x, dy), case, 1e-10, 10)
 
 
-LOWER = {"Tanh": lambda x: -1, "LeakyReLU": lambda x: 0.01 * x, "LeakyReLU-0.3": lambda x: 0.3 * x, "ELU": lambda x: -1,
-         "ELU-0.7": lambda x: -0.7, "Identity": lambda x: x}  # what large negative numbers become, where it is not 0
+LOWER = {
+    "Tanh": lambda x: -1,
+    "LeakyReLU": lambda x: 0.01 * x,
+    "LeakyReLU-0.3": lambda x: 0.3 * x,
+    "ELU": lambda x: -1,
+    "ELU-0.7": lambda x: -0.7,
+    "Identity": lambda x: x,
+}  # what large negative numbers become, where it is not 0
 
 
 @every_case

@@ -20,10 +20,12 @@ def test_quadratic_cost_with_30_hidden_neurons_reaches_the_books_accuracy(mnist:
     x, y = mnist.x_train[:50_000], xn.datasets.one_hot(mnist.y_train[:50_000], 10)
     best = []
     for seed in range(3):
-        trainer = xn.Trainer(book_net(30), loss=xn.HalfSquaredError(), optimizer=xn.SGD(3.0), device="cpu", seed=seed,
-                             metrics=["accuracy"])
-        history = trainer.fit(x, y, epochs=30, batch_size=10,
-                              validation=(mnist.x_test, xn.datasets.one_hot(mnist.y_test, 10)), progress=False)
+        trainer = xn.Trainer(
+            book_net(30), loss=xn.HalfSquaredError(), optimizer=xn.SGD(3.0), device="cpu", seed=seed, metrics=["accuracy"]
+        )
+        history = trainer.fit(
+            x, y, epochs=30, batch_size=10, validation=(mnist.x_test, xn.datasets.one_hot(mnist.y_test, 10)), progress=False
+        )
         best.append(max(history["validation_accuracy"]))
     print("best epochs", best, "mean", np.mean(best))
     assert abs(100 * np.mean(best) - 95.42) <= 0.4

@@ -28,8 +28,9 @@ def make_trainer(device, optimizer=None, **options):
 
 
 class TestBuild:
-    @pytest.mark.parametrize(("shape", "expected"), [(4, (4,)), ((4,), (4,)), ([2, 3], (2, 3)), ((np.int64(5),), (5,))],
-                             ids=str)
+    @pytest.mark.parametrize(
+        ("shape", "expected"), [(4, (4,)), ((4,), (4,)), ([2, 3], (2, 3)), ((np.int64(5),), (5,))], ids=str
+    )
     def test_input_shapes(self, shape, expected):
         net = xn.Sequential(xn.Affine(2)).build(shape)
         assert net.input_shape == expected
@@ -42,17 +43,21 @@ class TestBuild:
         assert net.build((3,), device=device) is net
         assert net.device is device
 
-    @pytest.mark.parametrize(("shape", "options", "error", "message"), [
-        ((0,), {}, ValueError, r"input_shape=\(0,\): a tuple of whole numbers from 1 on"),
-        ((-3,), {}, ValueError, r"input_shape=\(-3,\)"),
-        ((2.5,), {}, ValueError, r"input_shape=\(2\.5,\)"),
-        ((None, 4), {}, ValueError, r"without the batch axis, for instance \(64,\)"),
-        ((), {}, ValueError, r"Affine\(2\) needs inputs of shape \(N, \.\.\., n_in\)"),
-        ((4,), {"dtype": "float16"}, ValueError, r"dtype='float16'\): choose one of float32, float64"),
-        ((4,), {"dtype": "int64"}, ValueError, r"dtype='int64'\): choose one of float32, float64"),
-        ((4,), {"device": "gpu"}, ValueError, r"no device is called 'gpu'.*did you mean 'cuda'\?"),
-        ((4,), {"device": None}, TypeError, r"a device is given by name \('cpu'.*not as NoneType"),
-    ], ids=["zero", "negative", "fraction", "batch axis", "no axis", "half", "integers", "device", "no device"])
+    @pytest.mark.parametrize(
+        ("shape", "options", "error", "message"),
+        [
+            ((0,), {}, ValueError, r"input_shape=\(0,\): a tuple of whole numbers from 1 on"),
+            ((-3,), {}, ValueError, r"input_shape=\(-3,\)"),
+            ((2.5,), {}, ValueError, r"input_shape=\(2\.5,\)"),
+            ((None, 4), {}, ValueError, r"without the batch axis, for instance \(64,\)"),
+            ((), {}, ValueError, r"Affine\(2\) needs inputs of shape \(N, \.\.\., n_in\)"),
+            ((4,), {"dtype": "float16"}, ValueError, r"dtype='float16'\): choose one of float32, float64"),
+            ((4,), {"dtype": "int64"}, ValueError, r"dtype='int64'\): choose one of float32, float64"),
+            ((4,), {"device": "gpu"}, ValueError, r"no device is called 'gpu'.*did you mean 'cuda'\?"),
+            ((4,), {"device": None}, TypeError, r"a device is given by name \('cpu'.*not as NoneType"),
+        ],
+        ids=["zero", "negative", "fraction", "batch axis", "no axis", "half", "integers", "device", "no device"],
+    )
     def test_refused(self, shape, options, error, message):
         net = xn.Sequential(xn.Affine(2))
         with pytest.raises(error, match=message):
@@ -63,9 +68,11 @@ class TestBuild:
         with pytest.raises(ValueError, match=r"Sequential\(\) has no layers"):
             xn.Sequential().build((4,))
 
-    @pytest.mark.parametrize(("shape", "options"), [
-        ((0,), {}), ((4,), {"dtype": "float16"}), ((4,), {"device": "gpu"}), ((5,), {})],
-                             ids=["shape", "dtype", "device", "a layer refuses the shape"])
+    @pytest.mark.parametrize(
+        ("shape", "options"),
+        [((0,), {}), ((4,), {"dtype": "float16"}), ((4,), {"device": "gpu"}), ((5,), {})],
+        ids=["shape", "dtype", "device", "a layer refuses the shape"],
+    )
     def test_a_refused_rebuild_leaves_the_network_as_it_was(self, shape, options):
         net = xn.Sequential(xn.Residual(xn.Affine(4)), xn.Affine(2)).build((4,))
         x = classes_data(5)[0]
@@ -91,8 +98,13 @@ class TestBuild:
         first = make_trainer(device)
         x, y = classes_data(40)
         first.fit(x, y, epochs=2)
-        again = xn.Trainer(first.net.build((4,), device=device, seed=3), loss=first.loss, device=device, seed=3,
-                           optimizer=xn.Adam(xn.Cosine(0.01, steps=100), clip_norm=1.0, l2=1e-3))
+        again = xn.Trainer(
+            first.net.build((4,), device=device, seed=3),
+            loss=first.loss,
+            device=device,
+            seed=3,
+            optimizer=xn.Adam(xn.Cosine(0.01, steps=100), clip_norm=1.0, l2=1e-3),
+        )
         fresh = bits(again)
         assert fresh == bits(make_trainer(device).build((4,)))
         again.fit(x, y, epochs=2)
@@ -219,14 +231,18 @@ class TestPredict:
         with pytest.raises(ValueError, match=rf"batch_size={batch_size!r}: it is a whole number from 1 on"):
             mlp(device=device).predict(ROWS, batch_size)
 
-    @pytest.mark.parametrize(("rows", "error", "message"), [
-        (ROWS[0], ValueError, r"x has shape \(4,\), the network was built for \(N, 4\); .* batch of one: x\[None\]"),
-        (ROWS[:, :3], ValueError, r"x has shape \(50, 3\), the network was built for \(N, 4\)"),
-        (ROWS[None], ValueError, r"x has shape \(1, 50, 4\), the network was built for \(N, 4\)"),
-        (np.array([["a"] * 4]), TypeError, r"x: values of type <U1 are not numbers"),
-        (np.array([[None] * 4]), TypeError, r"x: values of type object are not numbers"),
-        (ROWS.astype(complex), TypeError, r"x: values of type complex128 are not numbers"),
-    ], ids=["one sample", "features", "axis too many", "strings", "objects", "complex"])
+    @pytest.mark.parametrize(
+        ("rows", "error", "message"),
+        [
+            (ROWS[0], ValueError, r"x has shape \(4,\), the network was built for \(N, 4\); .* batch of one: x\[None\]"),
+            (ROWS[:, :3], ValueError, r"x has shape \(50, 3\), the network was built for \(N, 4\)"),
+            (ROWS[None], ValueError, r"x has shape \(1, 50, 4\), the network was built for \(N, 4\)"),
+            (np.array([["a"] * 4]), TypeError, r"x: values of type <U1 are not numbers"),
+            (np.array([[None] * 4]), TypeError, r"x: values of type object are not numbers"),
+            (ROWS.astype(complex), TypeError, r"x: values of type complex128 are not numbers"),
+        ],
+        ids=["one sample", "features", "axis too many", "strings", "objects", "complex"],
+    )
     def test_rows_refused(self, device, rows, error, message):
         with pytest.raises(error, match=message):
             mlp(device=device).predict(rows)
@@ -380,10 +396,21 @@ class TestCopies:
         assert bits(other) == bits(trainer)
 
     @COPIES
-    @pytest.mark.parametrize("optimizer", [
-        xn.SGD(0.1), xn.Momentum(0.1), xn.Nesterov(0.1), xn.AdaGrad(0.1), xn.RMSProp(), xn.Adam(), xn.AdamW(clip_norm=0.1),
-        xn.SGD(xn.LinearWarmup(xn.Exponential(0.1, 0.9), steps=20)), xn.SGD(xn.ReduceOnPlateau(0.5, 0.5, patience=0)),
-    ], ids=repr)
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            xn.SGD(0.1),
+            xn.Momentum(0.1),
+            xn.Nesterov(0.1),
+            xn.AdaGrad(0.1),
+            xn.RMSProp(),
+            xn.Adam(),
+            xn.AdamW(clip_norm=0.1),
+            xn.SGD(xn.LinearWarmup(xn.Exponential(0.1, 0.9), steps=20)),
+            xn.SGD(xn.ReduceOnPlateau(0.5, 0.5, patience=0)),
+        ],
+        ids=repr,
+    )
     def test_a_trainer_in_the_middle_goes_on_as_the_original(self, device, copying, optimizer):
         trainer = make_trainer(device, copy.deepcopy(optimizer))
         x, y = classes_data(40)
@@ -426,16 +453,19 @@ class TestCopies:
         assert (bits(trainer), trainer.history, trainer.optimizer.steps) == before
 
 
-
-
 class TestSummary:
     def net(self, **options):
         """Parameters: 64*30+30 = 1950; 30*30+30 = 930; 30*20 = 600 without bias; 20*10+10 = 210, in all 3690.
 
         FLOPs of a sample: Affine 2 n_in n_out, n_out more with a bias; one per element for the rest.
         """
-        return xn.Sequential(xn.Flatten(), xn.Affine(30), xn.Residual(xn.Affine(30), xn.ReLU()), xn.Affine(20, bias=False),
-                             xn.Sequential(xn.Tanh(), xn.Affine(10))).build((8, 8), **options)
+        return xn.Sequential(
+            xn.Flatten(),
+            xn.Affine(30),
+            xn.Residual(xn.Affine(30), xn.ReLU()),
+            xn.Affine(20, bias=False),
+            xn.Sequential(xn.Tanh(), xn.Affine(10)),
+        ).build((8, 8), **options)
 
     def rows(self, net):
         return [line.rsplit(maxsplit=3) for line in net.summary().splitlines()]
@@ -457,7 +487,13 @@ class TestSummary:
         lines = self.net().summary().splitlines()
         assert lines[0].split() == ["layer", "output", "shape", "parameters", "FLOPs/sample", "bytes"]
         assert [line[line.index("(N") :].split(")")[0] + ")" for line in lines[2:8]] == [
-            "(N, 8, 8)", "(N, 64)", "(N, 30)", "(N, 30)", "(N, 20)", "(N, 10)"]
+            "(N, 8, 8)",
+            "(N, 64)",
+            "(N, 30)",
+            "(N, 30)",
+            "(N, 20)",
+            "(N, 10)",
+        ]
         assert lines[-1] == "float32 on cpu"
         assert set(lines[1]) == set(lines[8]) == {"-"}
         assert max(map(len, lines)) <= 120
@@ -492,22 +528,30 @@ class TestSummary:
 
 
 class TestRepr:
-    @pytest.mark.parametrize(("thing", "text"), [
-        (xn.Sequential(xn.Affine(64), xn.ReLU(), xn.Affine(10)), "Sequential(Affine(n_out=64), ReLU(), Affine(n_out=10))"),
-        (xn.Sequential(), "Sequential()"),
-        (xn.Affine(3, bias=False, init=xn.initializers.glorot_uniform), "Affine(n_out=3, bias=False, init=glorot_uniform)"),
-        (xn.Residual(xn.Affine(3), shortcut=xn.Affine(3)), "Residual(Affine(n_out=3), shortcut=Affine(n_out=3))"),
-        (xn.Residual(xn.ReLU()), "Residual(ReLU())"),
-        (xn.Dropout(0.1), "Dropout(rate=0.1)"), (xn.Dropout(), "Dropout()"), (xn.LeakyReLU(0.2), "LeakyReLU(slope=0.2)"),
-        (xn.GELU("tanh"), "GELU(approximate='tanh')"), (xn.Adam(), "Adam()"), (xn.SGD(0.5), "SGD(learning_rate=0.5)"),
-        (xn.SGD(0.5, clip_norm=2.0), "SGD(learning_rate=0.5, clip_norm=2.0)"),
-        (xn.Momentum(0.1, l2=0.2), "Momentum(learning_rate=0.1, l2=0.2)"),
-        (xn.SoftmaxCrossEntropy(label_smoothing=0.1), "SoftmaxCrossEntropy(label_smoothing=0.1)"),
-        (xn.MeanSquaredError(), "MeanSquaredError()"),
-        (xn.Adam(xn.Cosine(0.1, steps=5)), "Adam(learning_rate=Cosine(learning_rate=0.1, steps=5))"),
-        (xn.EarlyStopping(3), "EarlyStopping(patience=3)"),
-        (xn.device("sim"), "device('sim')"),
-    ], ids=lambda a: a if isinstance(a, str) else "")
+    @pytest.mark.parametrize(
+        ("thing", "text"),
+        [
+            (xn.Sequential(xn.Affine(64), xn.ReLU(), xn.Affine(10)), "Sequential(Affine(n_out=64), ReLU(), Affine(n_out=10))"),
+            (xn.Sequential(), "Sequential()"),
+            (xn.Affine(3, bias=False, init=xn.initializers.glorot_uniform), "Affine(n_out=3, bias=False, init=glorot_uniform)"),
+            (xn.Residual(xn.Affine(3), shortcut=xn.Affine(3)), "Residual(Affine(n_out=3), shortcut=Affine(n_out=3))"),
+            (xn.Residual(xn.ReLU()), "Residual(ReLU())"),
+            (xn.Dropout(0.1), "Dropout(rate=0.1)"),
+            (xn.Dropout(), "Dropout()"),
+            (xn.LeakyReLU(0.2), "LeakyReLU(slope=0.2)"),
+            (xn.GELU("tanh"), "GELU(approximate='tanh')"),
+            (xn.Adam(), "Adam()"),
+            (xn.SGD(0.5), "SGD(learning_rate=0.5)"),
+            (xn.SGD(0.5, clip_norm=2.0), "SGD(learning_rate=0.5, clip_norm=2.0)"),
+            (xn.Momentum(0.1, l2=0.2), "Momentum(learning_rate=0.1, l2=0.2)"),
+            (xn.SoftmaxCrossEntropy(label_smoothing=0.1), "SoftmaxCrossEntropy(label_smoothing=0.1)"),
+            (xn.MeanSquaredError(), "MeanSquaredError()"),
+            (xn.Adam(xn.Cosine(0.1, steps=5)), "Adam(learning_rate=Cosine(learning_rate=0.1, steps=5))"),
+            (xn.EarlyStopping(3), "EarlyStopping(patience=3)"),
+            (xn.device("sim"), "device('sim')"),
+        ],
+        ids=lambda a: a if isinstance(a, str) else "",
+    )
     def test_repr(self, thing, text):
         assert repr(thing) == text
 
@@ -517,8 +561,11 @@ class TestRepr:
 
 
 class TestFrozen:
-    @pytest.mark.parametrize("optimizer", [xn.SGD(0.1), xn.Momentum(0.1), xn.Adam(0.1), xn.AdamW(0.1),
-                                           xn.SGD(0.1, weight_decay=0.1, clip_norm=1.0)], ids=repr)
+    @pytest.mark.parametrize(
+        "optimizer",
+        [xn.SGD(0.1), xn.Momentum(0.1), xn.Adam(0.1), xn.AdamW(0.1), xn.SGD(0.1, weight_decay=0.1, clip_norm=1.0)],
+        ids=repr,
+    )
     @pytest.mark.parametrize("names", [("0",), ("0.W",), ("3.b", "0.b"), ("0", "3")], ids=str)
     def test_frozen_parameters_keep_their_bytes(self, device, optimizer, names):
         trainer = make_trainer(device, copy.deepcopy(optimizer)).build((4,))
@@ -540,7 +587,11 @@ class TestFrozen:
         trainer.fit(x, y)
         after = trainer.net.parameters.snapshot()
         assert {name: (a != middle[name]).any() for name, a in after.items()} == {
-            "0.W": True, "0.b": False, "3.W": True, "3.b": True}
+            "0.W": True,
+            "0.b": False,
+            "3.W": True,
+            "3.b": True,
+        }
 
     def test_gradients_of_frozen_parameters_are_still_computed_and_not_clipped_with(self, device):
         """The norm is that of what is updated: freezing the rest makes the clipped step longer."""

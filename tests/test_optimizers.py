@@ -13,13 +13,23 @@ import xpnet as xn
 CASES = dict(golden("optimizers"))
 PROBLEM = CASES.pop("problem")
 STEPS, SIZE = PROBLEM["noise"].shape
-RULES = {"SGD": lambda **options: xn.SGD(0.05, **options), "Momentum": lambda **options: xn.Momentum(0.02, **options),
-         "Nesterov": lambda **options: xn.Nesterov(0.02, **options), "AdaGrad": lambda **options: xn.AdaGrad(0.2, **options),
-         "RMSProp": lambda **options: xn.RMSProp(0.05, **options), "Adam": lambda **options: xn.Adam(0.1, **options),
-         "AdamW": lambda **options: xn.AdamW(0.1, **options)}
+RULES = {
+    "SGD": lambda **options: xn.SGD(0.05, **options),
+    "Momentum": lambda **options: xn.Momentum(0.02, **options),
+    "Nesterov": lambda **options: xn.Nesterov(0.02, **options),
+    "AdaGrad": lambda **options: xn.AdaGrad(0.2, **options),
+    "RMSProp": lambda **options: xn.RMSProp(0.05, **options),
+    "Adam": lambda **options: xn.Adam(0.1, **options),
+    "AdamW": lambda **options: xn.AdamW(0.1, **options),
+}
 every_case = pytest.mark.parametrize("case", CASES)
-OPTIONS = {"plain": {}, "l2": {"l2": 0.1}, "decay": {"weight_decay": 0.1}, "clip": {"clip_norm": 0.5},
-           "clip-l2": {"clip_norm": 0.5, "l2": 0.1}}
+OPTIONS = {
+    "plain": {},
+    "l2": {"l2": 0.1},
+    "decay": {"weight_decay": 0.1},
+    "clip": {"clip_norm": 0.5},
+    "clip-l2": {"clip_norm": 0.5, "l2": 0.1},
+}
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 every_rule = pytest.mark.parametrize("rule", RULES)
 
@@ -102,8 +112,15 @@ def test_the_first_step_by_hand(rule, device):
     g = np.linspace(-2, 3, SIZE)
     assign(net, g)
     optimizer.update(net.parameters)
-    expected = {"SGD": g, "Momentum": g, "Nesterov": 1.9 * g, "AdaGrad": np.sign(g), "RMSProp": np.sign(g) * 10,
-                "Adam": np.sign(g), "AdamW": np.sign(g)}[rule]
+    expected = {
+        "SGD": g,
+        "Momentum": g,
+        "Nesterov": 1.9 * g,
+        "AdaGrad": np.sign(g),
+        "RMSProp": np.sign(g) * 10,
+        "Adam": np.sign(g),
+        "AdamW": np.sign(g),
+    }[rule]
     np.testing.assert_allclose((before - values(net)) / rate, expected, rtol=1e-6)
 
 
@@ -152,8 +169,11 @@ def three_layers(device, seed=0):
     return net.build(5, device=device, dtype="float64", seed=seed)
 
 
-@pytest.mark.parametrize("options", [{}, {"l2": 0.1, "clip_norm": 1.0}, {"weight_decay": 0.1, "decay_all": True}],
-                         ids=["plain", "l2-clip", "decay-all"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"l2": 0.1, "clip_norm": 1.0}, {"weight_decay": 0.1, "decay_all": True}],
+    ids=["plain", "l2-clip", "decay-all"],
+)
 @pytest.mark.parametrize("names", [("2",), ("0.W", "3.b"), ("0", "3")], ids="+".join)
 @every_rule
 def test_frozen_parameters_are_left_alone(rule, names, options, device):
@@ -282,7 +302,8 @@ MOVES = {
     "there and back": lambda net, optimizer: (net.to("sim").to("cpu"), optimizer),
     "frozen for nothing": lambda net, optimizer: (net.freeze("0"), net.unfreeze("0")) and (net, optimizer),
     "copy of a pickle, moved": lambda net, optimizer: (lambda n, o: (n.to("sim"), o))(
-        *copy.deepcopy(pickle.loads(pickle.dumps((net, optimizer))))),
+        *copy.deepcopy(pickle.loads(pickle.dumps((net, optimizer))))
+    ),
 }
 
 
@@ -383,18 +404,25 @@ def test_the_base_has_no_rule(device):
 # --- what is refused --------------------------------------------------------------------------------------------
 
 BAD = {
-    **{f"rate {rate}": (lambda rate=rate: xn.SGD(rate), "learning_rate")
-       for rate in (0, -0.1, math.nan, math.inf, "0.1", None, True)},
+    **{
+        f"rate {rate}": (lambda rate=rate: xn.SGD(rate), "learning_rate")
+        for rate in (0, -0.1, math.nan, math.inf, "0.1", None, True)
+    },
     "momentum 1": (lambda: xn.Momentum(0.1, momentum=1), "momentum=1"),
     "momentum below 0": (lambda: xn.Nesterov(0.1, momentum=-0.1), "momentum=-0.1"),
     "momentum NaN": (lambda: xn.Momentum(0.1, momentum=math.nan), "momentum=nan"),
     "RMSProp decay": (lambda: xn.RMSProp(decay=1), "decay=1"),
     "beta1": (lambda: xn.Adam(beta1=1.0), "beta1=1.0"),
     "beta2": (lambda: xn.AdamW(beta2=-1), "beta2=-1"),
-    **{f"{name} {value}": (lambda name=name, value=value: xn.Adam(**{name: value}), f"{name}={value}")
-       for name in ("l2", "weight_decay") for value in (-1, math.inf, math.nan)},
-    **{f"clip_norm {value}": (lambda value=value: xn.SGD(0.1, clip_norm=value), f"clip_norm={value}")
-       for value in (0, -1.0, math.nan)},
+    **{
+        f"{name} {value}": (lambda name=name, value=value: xn.Adam(**{name: value}), f"{name}={value}")
+        for name in ("l2", "weight_decay")
+        for value in (-1, math.inf, math.nan)
+    },
+    **{
+        f"clip_norm {value}": (lambda value=value: xn.SGD(0.1, clip_norm=value), f"clip_norm={value}")
+        for value in (0, -1.0, math.nan)
+    },
 }
 
 

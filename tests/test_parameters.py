@@ -94,8 +94,13 @@ class TestViews:
     @pytest.mark.parametrize("change", AFTER, ids=AFTER_IDS)
     def test_layers_hold_the_entries_of_their_own_network(self, device, change):
         net = change(make_net(device))
-        held = {"0.W": net.layers[0].W, "0.b": net.layers[0].b, "2.scale": net.layers[2].scale,
-                "2.passes": net.layers[2].passes, "3.W": net.layers[3].W}
+        held = {
+            "0.W": net.layers[0].W,
+            "0.b": net.layers[0].b,
+            "2.scale": net.layers[2].scale,
+            "2.passes": net.layers[2].passes,
+            "3.W": net.layers[3].W,
+        }
         for name, entry in held.items():
             assert entry is net.parameters[name]
             assert entry.name == name
@@ -180,15 +185,19 @@ class TestNames:
 class TestSegments:
     """Elements 0:20 are 0.W, 20:25 are 0.b, 25:30 are 2.scale (both without decay), 30:45 are 3.W."""
 
-    @pytest.mark.parametrize(("frozen", "by_decay", "expected"), [
-        ((), False, [(0, 45, True)]),
-        ((), True, [(0, 20, True), (20, 30, False), (30, 45, True)]),
-        (("0",), False, [(25, 45, True)]),
-        (("0.b",), False, [(0, 20, True), (25, 45, True)]),
-        (("0.b",), True, [(0, 20, True), (25, 30, False), (30, 45, True)]),
-        (("0.W", "2"), True, [(20, 25, False), (30, 45, True)]),
-        (("0", "2", "3"), False, []),
-    ], ids=["all", "by decay", "layer frozen", "one array frozen", "both", "two frozen", "all frozen"])
+    @pytest.mark.parametrize(
+        ("frozen", "by_decay", "expected"),
+        [
+            ((), False, [(0, 45, True)]),
+            ((), True, [(0, 20, True), (20, 30, False), (30, 45, True)]),
+            (("0",), False, [(25, 45, True)]),
+            (("0.b",), False, [(0, 20, True), (25, 45, True)]),
+            (("0.b",), True, [(0, 20, True), (25, 30, False), (30, 45, True)]),
+            (("0.W", "2"), True, [(20, 25, False), (30, 45, True)]),
+            (("0", "2", "3"), False, []),
+        ],
+        ids=["all", "by decay", "layer frozen", "one array frozen", "both", "two frozen", "all frozen"],
+    )
     def test_segments(self, frozen, by_decay, expected):
         p = make_net().parameters
         p.freeze(*frozen)
@@ -196,10 +205,18 @@ class TestSegments:
 
     def test_decay_of_entries(self):
         assert {name: p.decay for name, p in make_net().parameters.items()} == {
-            "0.W": True, "0.b": False, "2.scale": False, "2.passes": False, "3.W": True}
+            "0.W": True,
+            "0.b": False,
+            "2.scale": False,
+            "2.passes": False,
+            "3.W": True,
+        }
 
-    @pytest.mark.parametrize("names", [("1",), ("0.w",), ("0", "nope"), ("",), ("2.passes",)],
-                             ids=["no parameters", "case", "second wrong", "empty", "state"])
+    @pytest.mark.parametrize(
+        "names",
+        [("1",), ("0.w",), ("0", "nope"), ("",), ("2.passes",)],
+        ids=["no parameters", "case", "second wrong", "empty", "state"],
+    )
     def test_freeze_of_an_unknown_name_is_refused_and_changes_nothing(self, names):
         net = make_net()
         version = net.parameters.version
@@ -252,12 +269,16 @@ class TestSnapshot:
         assert net64.parameters.value.dtype == "float64"
         np.testing.assert_array_equal(net64.parameters.snapshot()["3.W"], net32.parameters.snapshot()["3.W"])
 
-    @pytest.mark.parametrize(("change", "message"), [
-        (lambda a: a.pop("3.W"), r"no values for 3\.W"),
-        (lambda a: a.update({"9.W": a["3.W"]}), r"has no parameter 9\.W; it has 0\.W, 0\.b"),
-        (lambda a: a.update({"3.W": a["3.W"].T}), r"parameter 3\.W has shape \(5, 3\), the values given \(3, 5\)"),
-        (lambda a: a.update({"2.passes": np.zeros(1)}), r"parameter 2\.passes has shape \(\), the values given \(1,\)"),
-    ], ids=["missing", "unknown", "shape", "state's shape"])
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda a: a.pop("3.W"), r"no values for 3\.W"),
+            (lambda a: a.update({"9.W": a["3.W"]}), r"has no parameter 9\.W; it has 0\.W, 0\.b"),
+            (lambda a: a.update({"3.W": a["3.W"].T}), r"parameter 3\.W has shape \(5, 3\), the values given \(3, 5\)"),
+            (lambda a: a.update({"2.passes": np.zeros(1)}), r"parameter 2\.passes has shape \(\), the values given \(1,\)"),
+        ],
+        ids=["missing", "unknown", "shape", "state's shape"],
+    )
     def test_restore_checks_before_it_changes_anything(self, device, change, message):
         net = make_net(device)
         before = bits(net)
@@ -333,16 +354,31 @@ class TestInitializers:
         else:
             assert 0.999 * bound < np.abs(a).max() <= bound
 
-    @pytest.mark.parametrize(("init", "value"), [
-        (initializers.zeros, 0), (initializers.ones, 1), (initializers.constant(0.25), 0.25),
-        (initializers.constant([1.0, 2.0, 3.0]), [1, 2, 3]),
-    ], ids=["zeros", "ones", "constant", "constant array"])
+    @pytest.mark.parametrize(
+        ("init", "value"),
+        [
+            (initializers.zeros, 0),
+            (initializers.ones, 1),
+            (initializers.constant(0.25), 0.25),
+            (initializers.constant([1.0, 2.0, 3.0]), [1, 2, 3]),
+        ],
+        ids=["zeros", "ones", "constant", "constant array"],
+    )
     def test_values_that_are_not_drawn(self, rng, init, value):
         np.testing.assert_array_equal(init(rng, (2, 3)), np.broadcast_to(value, (2, 3)))
 
-    @pytest.mark.parametrize(("shape", "expected"), [
-        ((3, 5), (3, 5)), ((3, 3, 8, 16), (72, 144)), ((7,), (7, 7)), ((), (1, 1)), ((0, 4), (1, 4)), ((2, 5, 6), (10, 12)),
-    ], ids=str)
+    @pytest.mark.parametrize(
+        ("shape", "expected"),
+        [
+            ((3, 5), (3, 5)),
+            ((3, 3, 8, 16), (72, 144)),
+            ((7,), (7, 7)),
+            ((), (1, 1)),
+            ((0, 4), (1, 4)),
+            ((2, 5, 6), (10, 12)),
+        ],
+        ids=str,
+    )
     def test_fans(self, shape, expected):
         assert initializers.fans(shape) == expected
 
@@ -352,8 +388,9 @@ class TestInitializers:
         assert a.tobytes() == b.tobytes()
         assert (a != c).all()
 
-    @pytest.mark.parametrize("init", [row[1] for row in SAMPLED] + [initializers.constant(2.0)],
-                             ids=[*(row[0] for row in SAMPLED), "constant"])
+    @pytest.mark.parametrize(
+        "init", [row[1] for row in SAMPLED] + [initializers.constant(2.0)], ids=[*(row[0] for row in SAMPLED), "constant"]
+    )
     def test_networks_with_it_can_be_pickled(self, init):
         net = pickled(xn.Sequential(xn.Affine(3, init=init)))
         assert bits(net.build((4,))) == bits(xn.Sequential(xn.Affine(3, init=init)).build((4,)))

@@ -214,15 +214,27 @@ def test_a_schedule_of_ones_own(device):
 
 RATES = (0, -0.1, math.nan, math.inf, "0.1", None, True)
 BAD = {
-    **{f"{name} rate {rate}": (lambda make=make, rate=rate: make(rate), "learning_rate")
-       for rate in RATES
-       for name, make in {"Constant": xn.Constant, "StepDecay": lambda r: xn.StepDecay(r, 3), "Exponential": lambda r:
-                          xn.Exponential(r, 0.9), "Cosine": lambda r: xn.Cosine(r, 3), "LinearWarmup": lambda r:
-                          xn.LinearWarmup(r, 3), "ReduceOnPlateau": xn.ReduceOnPlateau}.items()},
-    **{f"{name} steps {steps}": (lambda make=make, steps=steps: make(steps), "whole number from 1 on")
-       for steps in (0, -1, 2.0, True, None)
-       for name, make in {"StepDecay": lambda n: xn.StepDecay(0.1, n), "Cosine": lambda n: xn.Cosine(0.1, n),
-                          "LinearWarmup": lambda n: xn.LinearWarmup(0.1, n)}.items()},
+    **{
+        f"{name} rate {rate}": (lambda make=make, rate=rate: make(rate), "learning_rate")
+        for rate in RATES
+        for name, make in {
+            "Constant": xn.Constant,
+            "StepDecay": lambda r: xn.StepDecay(r, 3),
+            "Exponential": lambda r: xn.Exponential(r, 0.9),
+            "Cosine": lambda r: xn.Cosine(r, 3),
+            "LinearWarmup": lambda r: xn.LinearWarmup(r, 3),
+            "ReduceOnPlateau": xn.ReduceOnPlateau,
+        }.items()
+    },
+    **{
+        f"{name} steps {steps}": (lambda make=make, steps=steps: make(steps), "whole number from 1 on")
+        for steps in (0, -1, 2.0, True, None)
+        for name, make in {
+            "StepDecay": lambda n: xn.StepDecay(0.1, n),
+            "Cosine": lambda n: xn.Cosine(0.1, n),
+            "LinearWarmup": lambda n: xn.LinearWarmup(0.1, n),
+        }.items()
+    },
 }
 
 

@@ -96,8 +96,11 @@ class TestHeldResults:
                 np.testing.assert_array_equal(a, copy[name], err_msg=name)
         assert len({address(device, r.logits) for r in held}) == 20
 
-    @pytest.mark.parametrize("hold", [lambda a: a[2:5], lambda a: a.T, lambda a: a.reshape(-1), lambda a: a[1][1:]],
-                             ids=["slice", "transposed", "reshaped", "view of a view"])
+    @pytest.mark.parametrize(
+        "hold",
+        [lambda a: a[2:5], lambda a: a.T, lambda a: a.reshape(-1), lambda a: a[1][1:]],
+        ids=["slice", "transposed", "reshaped", "view of a view"],
+    )
     def test_a_view_holds_its_buffer_too(self, device, hold):
         net, loss, optimizer = mlp(device=device), xn.SoftmaxCrossEntropy(), xn.SGD(0.5)
         views, copies = [], []
@@ -159,26 +162,59 @@ class TestAllocations:
         return counts
 
     @pytest.mark.parametrize("hold", [True, False], ids=["names kept as in the docs", "names deleted"])
-    @pytest.mark.parametrize("optimizer", [
-        xn.SGD(0.1), xn.Momentum(0.1), xn.Nesterov(0.1), xn.AdaGrad(), xn.RMSProp(), xn.Adam(), xn.AdamW(),
-        xn.Adam(clip_norm=1.0, l2=0.1), xn.SGD(0.1, weight_decay=0.1), xn.Adam(xn.Cosine(0.1, steps=9)),
-    ], ids=repr)
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            xn.SGD(0.1),
+            xn.Momentum(0.1),
+            xn.Nesterov(0.1),
+            xn.AdaGrad(),
+            xn.RMSProp(),
+            xn.Adam(),
+            xn.AdamW(),
+            xn.Adam(clip_norm=1.0, l2=0.1),
+            xn.SGD(0.1, weight_decay=0.1),
+            xn.Adam(xn.Cosine(0.1, steps=9)),
+        ],
+        ids=repr,
+    )
     def test_loop_by_hand(self, device, optimizer, hold):
         optimizer.reset()
         counts = self.by_hand(device, optimizer, hold)
         assert counts[0] > 5  # the counter counts
         assert counts[2:] == [0] * STEPS
 
-    @pytest.mark.parametrize(("layers", "loss", "targets"), [
-        ([xn.Affine(5), layer, xn.Affine(3)], xn.SoftmaxCrossEntropy(), "labels") for layer in (
-            xn.Sigmoid(), xn.Tanh(), xn.ReLU(), xn.LeakyReLU(), xn.ELU(), xn.GELU(), xn.GELU("tanh"), xn.SiLU(), xn.Softplus(),
-            xn.Softmax(), xn.Identity(), xn.Dropout(0.5), xn.Residual(xn.Affine(5), xn.ReLU()),
-            xn.Residual(xn.Affine(7), shortcut=xn.Affine(7)), xn.Sequential(xn.Affine(4), xn.Tanh()))
-    ] + [
-        ([xn.Affine(3)], xn.MeanSquaredError(), "numbers"), ([xn.Affine(3)], xn.HalfSquaredError(), "numbers"),
-        ([xn.Affine(3)], xn.SigmoidCrossEntropy(), "numbers"), ([xn.Affine(3)], xn.SoftmaxCrossEntropy(), "numbers"),
-        ([xn.Affine(3)], xn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=[1, 2, 3], ignore_index=2), "labels"),
-    ], ids=lambda a: repr(a[1] if len(a) > 1 else a[0]) if isinstance(a, list) else repr(a) if isinstance(a, xn.Loss) else a)
+    @pytest.mark.parametrize(
+        ("layers", "loss", "targets"),
+        [
+            ([xn.Affine(5), layer, xn.Affine(3)], xn.SoftmaxCrossEntropy(), "labels")
+            for layer in (
+                xn.Sigmoid(),
+                xn.Tanh(),
+                xn.ReLU(),
+                xn.LeakyReLU(),
+                xn.ELU(),
+                xn.GELU(),
+                xn.GELU("tanh"),
+                xn.SiLU(),
+                xn.Softplus(),
+                xn.Softmax(),
+                xn.Identity(),
+                xn.Dropout(0.5),
+                xn.Residual(xn.Affine(5), xn.ReLU()),
+                xn.Residual(xn.Affine(7), shortcut=xn.Affine(7)),
+                xn.Sequential(xn.Affine(4), xn.Tanh()),
+            )
+        ]
+        + [
+            ([xn.Affine(3)], xn.MeanSquaredError(), "numbers"),
+            ([xn.Affine(3)], xn.HalfSquaredError(), "numbers"),
+            ([xn.Affine(3)], xn.SigmoidCrossEntropy(), "numbers"),
+            ([xn.Affine(3)], xn.SoftmaxCrossEntropy(), "numbers"),
+            ([xn.Affine(3)], xn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=[1, 2, 3], ignore_index=2), "labels"),
+        ],
+        ids=lambda a: repr(a[1] if len(a) > 1 else a[0]) if isinstance(a, list) else repr(a) if isinstance(a, xn.Loss) else a,
+    )
     @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
     def test_every_layer_and_loss(self, device, layers, loss, targets, weighted):
         net = xn.Sequential(*layers).build((4,), device=device)
@@ -213,11 +249,13 @@ class TestAllocations:
         trainer.step(x, y)
         counts = []
         for n in range(STEPS):
-            {"predict": lambda n: [trainer.predict(rows[: n + k + 1]) for k in range(6)],
-             "evaluate": lambda n: [trainer.evaluate(rows[: n + k + 1], labels[: n + k + 1]) for k in range(6)],
-             "snapshot": lambda n: trainer.net.parameters.snapshot(),
-             "summary": lambda n: trainer.net.summary(),
-             "freeze": lambda n: None}[between](n)
+            {
+                "predict": lambda n: [trainer.predict(rows[: n + k + 1]) for k in range(6)],
+                "evaluate": lambda n: [trainer.evaluate(rows[: n + k + 1], labels[: n + k + 1]) for k in range(6)],
+                "snapshot": lambda n: trainer.net.parameters.snapshot(),
+                "summary": lambda n: trainer.net.summary(),
+                "freeze": lambda n: None,
+            }[between](n)
             with allocations(device) as made:
                 trainer.step(x, y)
             counts.append(made.count)
@@ -502,8 +540,11 @@ class TestScratch:
         scratch.reset()
         assert address(device, scratch.empty((2, 3), "float32")) == address(device, a)
 
-    @pytest.mark.parametrize(("shape", "dtype"), [((6,), "float32"), ((2, 2), "float64"), ((5,), "bool"), ((), "float32"),
-                                                  ((0, 3), "float32")], ids=str)
+    @pytest.mark.parametrize(
+        ("shape", "dtype"),
+        [((6,), "float32"), ((2, 2), "float64"), ((5,), "bool"), ((), "float32"), ((0, 3), "float32")],
+        ids=str,
+    )
     def test_one_block_serves_every_shape_and_dtype_that_fits(self, device, shape, dtype):
         scratch = Scratch(device)
         place = address(device, scratch.empty((2, 3), "float64"))
@@ -529,8 +570,9 @@ class TestScratch:
 
 class TestResults:
     @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-    @pytest.mark.parametrize("loss", [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(),
-                                      xn.SoftmaxCrossEntropy()], ids=repr)
+    @pytest.mark.parametrize(
+        "loss", [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(), xn.SoftmaxCrossEntropy()], ids=repr
+    )
     def test_every_loss_returns_its_place_in_the_vector(self, device, loss, weighted):
         """What ``fit`` reads at the end of an epoch is what each step returned."""
         net = mlp(device=device)

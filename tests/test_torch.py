@@ -15,11 +15,32 @@ import xpnet as xn
 
 pytestmark = pytest.mark.torch
 TOOL = Path(__file__).parents[1] / "tools" / "make_golden.py"
-LAYERS = ["Affine", "Affine-nobias", "Sigmoid", "Tanh", "ReLU", "LeakyReLU", "LeakyReLU-0.3", "ELU", "ELU-0.7", "GELU",
-          "GELU-tanh", "SiLU", "Softplus", "Softmax", "Identity", "Flatten", "Residual", "Residual-shortcut"]
+LAYERS = [
+    "Affine",
+    "Affine-nobias",
+    "Sigmoid",
+    "Tanh",
+    "ReLU",
+    "LeakyReLU",
+    "LeakyReLU-0.3",
+    "ELU",
+    "ELU-0.7",
+    "GELU",
+    "GELU-tanh",
+    "SiLU",
+    "Softplus",
+    "Softmax",
+    "Identity",
+    "Flatten",
+    "Residual",
+    "Residual-shortcut",
+]
 SMOOTHING, CLASSES, IGNORE = {"label_smoothing": 0.15}, {"class_weights": True}, {"ignore_index": True}
-COMBINATIONS = [dict(itertools.chain.from_iterable(o.items() for o in chosen))
-                for n in range(4) for chosen in itertools.combinations((SMOOTHING, CLASSES, IGNORE), n)]
+COMBINATIONS = [
+    dict(itertools.chain.from_iterable(o.items() for o in chosen))
+    for n in range(4)
+    for chosen in itertools.combinations((SMOOTHING, CLASSES, IGNORE), n)
+]
 STEPS = 25
 
 
@@ -98,8 +119,9 @@ def test_softmax_cross_entropy(combination, targets, axes, weights, tool, device
 
 @pytest.mark.parametrize("weights", [False, True], ids=["unweighted", "weights"])
 @pytest.mark.parametrize("axes", [(), (3,), (2, 2)], ids=["matrix", "3d", "4d"])
-@pytest.mark.parametrize(("name", "targets"), [("MeanSquaredError", "numbers"), ("HalfSquaredError", "numbers"),
-                                               ("SigmoidCrossEntropy", "unit")])
+@pytest.mark.parametrize(
+    ("name", "targets"), [("MeanSquaredError", "numbers"), ("HalfSquaredError", "numbers"), ("SigmoidCrossEntropy", "unit")]
+)
 def test_other_losses(name, targets, axes, weights, tool, device, rng):
     for _ in range(3):
         n, k = (int(i) for i in rng.integers(1, 7, 2))
@@ -152,12 +174,24 @@ def train_twin(model, step, x, labels, torch):
         step()
 
 
-OPTIMIZERS = {f"{name}{suffix}": (name, {"learning_rate": rate, **options})
-              for name, rate in (("SGD", 0.3), ("Momentum", 0.1), ("Nesterov", 0.1), ("AdaGrad", 0.1), ("RMSProp", 0.01),
-                                 ("Adam", 0.02), ("AdamW", 0.02))
-              for suffix, options in {"": {}, "-decay": {"weight_decay" if name == "AdamW" else "l2": 0.05},
-                                      "-decay-all": {"weight_decay" if name == "AdamW" else "l2": 0.05, "decay_all": True},
-                                      "-clip": {"clip_norm": 0.7}}.items()}
+OPTIMIZERS = {
+    f"{name}{suffix}": (name, {"learning_rate": rate, **options})
+    for name, rate in (
+        ("SGD", 0.3),
+        ("Momentum", 0.1),
+        ("Nesterov", 0.1),
+        ("AdaGrad", 0.1),
+        ("RMSProp", 0.01),
+        ("Adam", 0.02),
+        ("AdamW", 0.02),
+    )
+    for suffix, options in {
+        "": {},
+        "-decay": {"weight_decay" if name == "AdamW" else "l2": 0.05},
+        "-decay-all": {"weight_decay" if name == "AdamW" else "l2": 0.05, "decay_all": True},
+        "-clip": {"clip_norm": 0.7},
+    }.items()
+}
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -171,8 +205,10 @@ def test_training(name, options, torch, tool, device, rng):
     trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=getattr(xn, name)(**options), device=device)
     for rows, targets in zip(x, labels, strict=True):
         trainer.step(device.put(rows), device.put(targets))
-    expected = {f"{key.split('.')[0]}.{'W' if key.endswith('weight') else 'b'}": p.detach().numpy().T
-                for key, p in model.named_parameters()}
+    expected = {
+        f"{key.split('.')[0]}.{'W' if key.endswith('weight') else 'b'}": p.detach().numpy().T
+        for key, p in model.named_parameters()
+    }
     for key, value in net.parameters.snapshot().items():
         close(value, expected[key], 1e-9)
         assert np.abs(value - start[key]).max() > 1e-2

@@ -18,8 +18,14 @@ from xpnet.training import feed
 def make(device="cpu", *, dropout=0.2, loss=None, optimizer=None, outputs=3, seed=0, **options):
     """A trainer of a network with 8 hidden units."""
     layers = [xn.Affine(8), xn.Tanh(), *([xn.Dropout(dropout)] if dropout else []), xn.Affine(outputs)]
-    return xn.Trainer(xn.Sequential(*layers), loss=loss or xn.SoftmaxCrossEntropy(), optimizer=optimizer or xn.Adam(0.01),
-                      device=device, seed=seed, **options)
+    return xn.Trainer(
+        xn.Sequential(*layers),
+        loss=loss or xn.SoftmaxCrossEntropy(),
+        optimizer=optimizer or xn.Adam(0.01),
+        device=device,
+        seed=seed,
+        **options,
+    )
 
 
 def timeless(history):
@@ -189,7 +195,8 @@ class TestHistory:
             trainer.fit(x, y, validation=(x[:9], y[:9]))
             scores = trainer.evaluate(x[:9], y[:9])
             assert {f"validation_{name}": value for name, value in scores.items()} == {
-                name: column[-1] for name, column in trainer.history.items() if name.startswith("validation")}
+                name: column[-1] for name, column in trainer.history.items() if name.startswith("validation")
+            }
 
     def test_validation_changes_nothing(self, device):
         x, y = classes_data(30)
@@ -200,8 +207,9 @@ class TestHistory:
             ends.append(bits(trainer))
         assert ends[0] == ends[1]
 
-    @pytest.mark.parametrize("loss", [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(),
-                                      xn.SoftmaxCrossEntropy()], ids=repr)
+    @pytest.mark.parametrize(
+        "loss", [xn.MeanSquaredError(), xn.HalfSquaredError(), xn.SigmoidCrossEntropy(), xn.SoftmaxCrossEntropy()], ids=repr
+    )
     @pytest.mark.parametrize("batch_size", [None, 7, 1])
     def test_loss_is_the_mean_over_rows(self, device, loss, batch_size):
         """With a learning rate of almost nothing the epoch's loss is that of ``evaluate``."""
@@ -302,8 +310,11 @@ class TestMetrics:
         targets = np.array([1.0, 0.0, 0.0, 0.4]).reshape(shape)
         assert xn.binary_accuracy(logits, targets, weights) == pytest.approx(expected)
 
-    @pytest.mark.parametrize(("weights", "expected"), [
-        (None, math.sqrt(7 / 8)), (W, math.sqrt((1 * 0.5 + 2 * 2 + 3 * 0.5 + 4 * 0.5) / 10))], ids=["", "weighted"])
+    @pytest.mark.parametrize(
+        ("weights", "expected"),
+        [(None, math.sqrt(7 / 8)), (W, math.sqrt((1 * 0.5 + 2 * 2 + 3 * 0.5 + 4 * 0.5) / 10))],
+        ids=["", "weighted"],
+    )
     def test_rmse(self, weights, expected):
         assert xn.rmse(self.Y, self.T, weights) == pytest.approx(expected)
 
@@ -322,10 +333,16 @@ class TestMetrics:
     def test_r2_of_equal_targets_is_not_a_number(self):
         assert math.isnan(xn.r2(np.array([[1.0], [2.0]]), np.array([3.0, 3.0])))
 
-    @pytest.mark.parametrize(("loss", "names"), [
-        (xn.SoftmaxCrossEntropy(), ["accuracy"]), (xn.SigmoidCrossEntropy(), ["binary_accuracy"]),
-        (xn.MeanSquaredError(), ["rmse", "r2"]), (xn.HalfSquaredError(), ["rmse", "r2"]),
-    ], ids=repr)
+    @pytest.mark.parametrize(
+        ("loss", "names"),
+        [
+            (xn.SoftmaxCrossEntropy(), ["accuracy"]),
+            (xn.SigmoidCrossEntropy(), ["binary_accuracy"]),
+            (xn.MeanSquaredError(), ["rmse", "r2"]),
+            (xn.HalfSquaredError(), ["rmse", "r2"]),
+        ],
+        ids=repr,
+    )
     def test_those_that_suit_the_loss(self, device, loss, names):
         x, labels = classes_data(30)
         y = labels if isinstance(loss, xn.SoftmaxCrossEntropy) else np.eye(3)[labels]
@@ -334,18 +351,34 @@ class TestMetrics:
         assert list(trainer.evaluate(x, y)) == ["loss", *names]
         assert [name for name in history if name.startswith("validation_")] == [f"validation_{n}" for n in ["loss", *names]]
 
-    @pytest.mark.parametrize(("given", "names"), [
-        (["rmse"], ["rmse"]), ("rmse", ["rmse"]), ((), []), ([bias], ["bias"]), (bias, ["bias"]), ({"mine": bias}, ["mine"]),
-        (["r2", bias, xn.rmse], ["r2", "bias", "rmse"]), ({"a": xn.rmse, "b": bias}, ["a", "b"]),
-    ], ids=["names", "one name", "none", "function", "one function", "mapping", "mixed", "two in a mapping"])
+    @pytest.mark.parametrize(
+        ("given", "names"),
+        [
+            (["rmse"], ["rmse"]),
+            ("rmse", ["rmse"]),
+            ((), []),
+            ([bias], ["bias"]),
+            (bias, ["bias"]),
+            ({"mine": bias}, ["mine"]),
+            (["r2", bias, xn.rmse], ["r2", "bias", "rmse"]),
+            ({"a": xn.rmse, "b": bias}, ["a", "b"]),
+        ],
+        ids=["names", "one name", "none", "function", "one function", "mapping", "mixed", "two in a mapping"],
+    )
     def test_given_by_the_user(self, device, given, names):
         x, y = regression_data()
         trainer = make(device, loss=xn.MeanSquaredError(), outputs=1, metrics=given).build((4,))
         scores = trainer.evaluate(x, y)
         assert list(scores) == ["loss", *names]
         outputs = trainer.predict(x)
-        expected = {"rmse": xn.rmse(outputs, y), "r2": xn.r2(outputs, y), "bias": outputs.mean() - y.mean(),
-                    "mine": outputs.mean() - y.mean(), "a": xn.rmse(outputs, y), "b": outputs.mean() - y.mean()}
+        expected = {
+            "rmse": xn.rmse(outputs, y),
+            "r2": xn.r2(outputs, y),
+            "bias": outputs.mean() - y.mean(),
+            "mine": outputs.mean() - y.mean(),
+            "a": xn.rmse(outputs, y),
+            "b": outputs.mean() - y.mean(),
+        }
         for name in names:
             assert scores[name] == pytest.approx(expected[name], rel=1e-5)
 
@@ -375,8 +408,11 @@ class TestCallbacks:
         trainer.fit(*classes_data(20))
         assert diary.events == ["begin", 1, 2, "finish", "begin", 3, "finish"]
 
-    @pytest.mark.parametrize("stopping", [Diary(stop=2), lambda t, r: r["epoch"] == 2, lambda t, r: np.bool_(r["epoch"] == 2)],
-                             ids=["class", "function", "NumPy's bool"])
+    @pytest.mark.parametrize(
+        "stopping",
+        [Diary(stop=2), lambda t, r: r["epoch"] == 2, lambda t, r: np.bool_(r["epoch"] == 2)],
+        ids=["class", "function", "NumPy's bool"],
+    )
     def test_true_ends_the_training_after_all_were_called(self, device, stopping):
         before, after = Diary(), Diary()
         trainer = make(device, callbacks=[before, copy.deepcopy(stopping), after])
@@ -436,15 +472,19 @@ def watching(values):
 
 
 class TestEarlyStopping:
-    @pytest.mark.parametrize(("values", "options", "epochs", "best"), [
-        ([3, 2, 1, 2, 2, 2, 0], {"patience": 3}, 6, 3),
-        ([3, 2, 1, 2, 2, 0, 0], {"patience": 3}, 7, 6),
-        ([3, 2, 1, 1, 0, 0, 0], {"patience": 1}, 4, 3),
-        ([1, 2, 3, 3, 0, 0, 0], {"patience": 2, "mode": "max"}, 5, 3),
-        ([3, 2.9, 2.8, 2.7, 2.7, 0, 0], {"patience": 2, "min_delta": 0.15}, 5, 3),
-        ([3, math.nan, math.nan, 0, 0, 0, 0], {"patience": 2}, 3, 1),
-        ([7, 6, 5, 4, 3, 2, 1], {"patience": 1}, 7, 7),
-    ], ids=["stops", "saved in time", "equal is no better", "max", "min_delta", "NaN", "always better"])
+    @pytest.mark.parametrize(
+        ("values", "options", "epochs", "best"),
+        [
+            ([3, 2, 1, 2, 2, 2, 0], {"patience": 3}, 6, 3),
+            ([3, 2, 1, 2, 2, 0, 0], {"patience": 3}, 7, 6),
+            ([3, 2, 1, 1, 0, 0, 0], {"patience": 1}, 4, 3),
+            ([1, 2, 3, 3, 0, 0, 0], {"patience": 2, "mode": "max"}, 5, 3),
+            ([3, 2.9, 2.8, 2.7, 2.7, 0, 0], {"patience": 2, "min_delta": 0.15}, 5, 3),
+            ([3, math.nan, math.nan, 0, 0, 0, 0], {"patience": 2}, 3, 1),
+            ([7, 6, 5, 4, 3, 2, 1], {"patience": 1}, 7, 7),
+        ],
+        ids=["stops", "saved in time", "equal is no better", "max", "min_delta", "NaN", "always better"],
+    )
     def test_when_it_stops_and_what_it_keeps(self, device, values, options, epochs, best):
         kept, stopping = [], xn.EarlyStopping(monitor="watched", **options)
         trainer = make(device, callbacks=[watching(values), lambda t, r: kept.append(bits(t))])
@@ -485,18 +525,27 @@ class TestEarlyStopping:
         with pytest.raises(ValueError, match=r"there is no 'validation_auc' to watch; an epoch's record has epoch, loss"):
             make(device).fit(*classes_data(20), early_stopping=xn.EarlyStopping(monitor="validation_auc"))
 
-    @pytest.mark.parametrize(("options", "message"), [
-        ({"mode": "low"}, r"mode='low'\): choose 'min' or 'max'"), ({"patience": 0}, "patience=0"),
-        ({"patience": -1}, "patience=-1"), ({"patience": 2.5}, r"patience=2\.5"),
-    ], ids=str)
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"mode": "low"}, r"mode='low'\): choose 'min' or 'max'"),
+            ({"patience": 0}, "patience=0"),
+            ({"patience": -1}, "patience=-1"),
+            ({"patience": 2.5}, r"patience=2\.5"),
+        ],
+        ids=str,
+    )
     def test_arguments_refused(self, options, message):
         with pytest.raises(ValueError, match=message):
             xn.EarlyStopping(**options)
 
 
 LOSSES = [
-    (xn.SoftmaxCrossEntropy(), "labels"), (xn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=[1, 2, 3]), "labels"),
-    (xn.SoftmaxCrossEntropy(), "numbers"), (xn.SigmoidCrossEntropy(), "numbers"), (xn.MeanSquaredError(), "numbers"),
+    (xn.SoftmaxCrossEntropy(), "labels"),
+    (xn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=[1, 2, 3]), "labels"),
+    (xn.SoftmaxCrossEntropy(), "numbers"),
+    (xn.SigmoidCrossEntropy(), "numbers"),
+    (xn.MeanSquaredError(), "numbers"),
     (xn.HalfSquaredError(), "numbers"),
 ]
 LOSS_IDS = ["softmax", "softmax smoothed and weighted", "softmax of probabilities", "sigmoid", "mean squared", "half squared"]
@@ -556,11 +605,15 @@ class TestWeights:
         found = trainer.evaluate(x, y, sample_weight=weights)["loss"]
         assert found == pytest.approx(trainer.evaluate(x[1024:], y[1024:])["loss"], rel=1e-5)
 
-    @pytest.mark.parametrize(("class_weight", "by_label"), [
-        ({0: 1.0, 1: 2.0, 2: 0.5}, lambda y: np.array([1.0, 2.0, 0.5])[y]),
-        ({0: 1, 1: 2, 2: 3, 7: 9}, lambda y: np.array([1.0, 2.0, 3.0])[y]),
-        ("balanced", lambda y: len(y) / (3 * np.bincount(y))[y]),
-    ], ids=["mapping", "with a label that does not occur", "balanced"])
+    @pytest.mark.parametrize(
+        ("class_weight", "by_label"),
+        [
+            ({0: 1.0, 1: 2.0, 2: 0.5}, lambda y: np.array([1.0, 2.0, 0.5])[y]),
+            ({0: 1, 1: 2, 2: 3, 7: 9}, lambda y: np.array([1.0, 2.0, 3.0])[y]),
+            ("balanced", lambda y: len(y) / (3 * np.bincount(y))[y]),
+        ],
+        ids=["mapping", "with a label that does not occur", "balanced"],
+    )
     def test_class_weight_is_a_sample_weight(self, device, class_weight, by_label):
         x, y = classes_data(30)
         ends = []
@@ -577,8 +630,10 @@ class TestWeights:
         x, y = classes_data(30)
         weights, by_class = np.linspace(0.5, 1.5, 30), {0: 1.0, 1: 2.0, 2: 0.5}
         ends = []
-        for options in ({"class_weight": by_class, "sample_weight": weights},
-                        {"sample_weight": weights * np.array([1.0, 2.0, 0.5])[y]}):
+        for options in (
+            {"class_weight": by_class, "sample_weight": weights},
+            {"sample_weight": weights * np.array([1.0, 2.0, 0.5])[y]},
+        ):
             trainer = make(device)
             trainer.fit(x, y, epochs=2, batch_size=7, **options)
             ends.append(bits(trainer))
@@ -744,9 +799,18 @@ class TestInputs:
 
 
 class TestMinibatches:
-    @pytest.mark.parametrize(("n", "batch_size", "sizes"), [
-        (10, 4, [4, 4, 2]), (10, 5, [5, 5]), (10, None, [10]), (10, 99, [10]), (3, 1, [1, 1, 1]), (10, np.int64(6), [6, 4]),
-    ], ids=str)
+    @pytest.mark.parametrize(
+        ("n", "batch_size", "sizes"),
+        [
+            (10, 4, [4, 4, 2]),
+            (10, 5, [5, 5]),
+            (10, None, [10]),
+            (10, 99, [10]),
+            (3, 1, [1, 1, 1]),
+            (10, np.int64(6), [6, 4]),
+        ],
+        ids=str,
+    )
     @pytest.mark.parametrize("shuffle", [True, False])
     def test_cuts_all_rows(self, device, n, batch_size, sizes, shuffle):
         batches = list(xn.minibatches(n, batch_size, shuffle=shuffle, device=device))
@@ -768,10 +832,17 @@ class TestMinibatches:
             rows = next(xn.minibatches(5, None, shuffle=False, device=device))
             np.testing.assert_array_equal(device.get(rows), np.arange(5))
 
-    @pytest.mark.parametrize(("n", "batch_size", "message"), [
-        (0, 4, "zero samples"), (5, 0, "batch_size=0: it is a whole number from 1 on"), (5, -1, "batch_size=-1"),
-        (5, 2.5, r"batch_size=2\.5"), (5, True, "batch_size=True"),
-    ], ids=str)
+    @pytest.mark.parametrize(
+        ("n", "batch_size", "message"),
+        [
+            (0, 4, "zero samples"),
+            (5, 0, "batch_size=0: it is a whole number from 1 on"),
+            (5, -1, "batch_size=-1"),
+            (5, 2.5, r"batch_size=2\.5"),
+            (5, True, "batch_size=True"),
+        ],
+        ids=str,
+    )
     def test_refused(self, n, batch_size, message):
         with pytest.raises(ValueError, match=message):
             list(xn.minibatches(n, batch_size))
@@ -806,7 +877,8 @@ class TestPoisoning:
                 return super().backward(dy, x, step)
 
         xn.Trainer(xn.Sequential(Peek(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="sim").fit(
-            *classes_data(20), batch_size=5)
+            *classes_data(20), batch_size=5
+        )
         assert found == [True] * 4
 
     def test_a_forgotten_gradient_shows_in_the_history(self):

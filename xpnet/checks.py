@@ -84,6 +84,6 @@ def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:
     """The error for an array that is not where the network is."""
     argument = name.split()[-1]
     return DeviceMismatch(
-        f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: pass device.put({argument}), with "
-        f"device = xn.device({device.name!r}); an array of another GPU comes to the host first, by get() of its own device"
+        f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: pass device.put({argument}), "
+        f"with device = xn.device({device.name!r}); an array of another GPU comes to the host first, by get() of its own device"
     )

@@ -72,6 +72,7 @@ class Sequential(Chain):
             root.undo()
             raise
         self._parameters = root.finish(target, dtype, seed)
+        self._holders = root.holders()
         self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
         self.seed, self.steps_begun = seed, 0
         self._forget_passes()
@@ -129,6 +130,12 @@ class Sequential(Chain):
         row in hand, ``number`` the step whose random masks to use (the next one's if None).
         """
         parameters = self.parameters  # raises where there are none yet
+        for layer, attribute, entry in self._holders:
+            if getattr(layer, attribute) is not entry:
+                raise RuntimeError(
+                    f"{layer!r}, which holds {entry.name}, has since been built into another network: a layer object serves "
+                    f"one network at a time; copy.deepcopy(net) makes an independent one"
+                )
         if number is None:
             number = self.steps_begun
             self.steps_begun += training
@@ -226,7 +233,7 @@ class Sequential(Chain):
 def last_activation(chain: Any) -> str | None:
     """Class name of the layer that makes a chain's outputs; None where it is a sum of branches or there is none."""
     for layer in reversed(chain.layers):
-        if isinstance(layer, Chain):
+        if isinstance(layer, Sequential):
             if (found := last_activation(layer)) is not None:
                 return found
         elif type(layer).__name__ not in ("Identity", "Flatten", "Dropout"):

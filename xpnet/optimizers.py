@@ -226,11 +226,7 @@ class AdaGrad(Optimizer):
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
         xp.multiply(g, g, out=tmp)
         squares += tmp
-        xp.sqrt(squares, out=tmp)
-        tmp += self.epsilon
-        xp.divide(g, tmp, out=tmp)
-        tmp *= rate
-        w -= tmp
+        descend(xp, rate, w, g, squares, self.epsilon, tmp)
 
 
 class RMSProp(Optimizer):
@@ -247,11 +243,7 @@ class RMSProp(Optimizer):
         xp.multiply(g, g, out=tmp)
         tmp *= 1 - self.decay
         squares += tmp
-        xp.sqrt(squares, out=tmp)
-        tmp += self.epsilon
-        xp.divide(g, tmp, out=tmp)
-        tmp *= rate
-        w -= tmp
+        descend(xp, rate, w, g, squares, self.epsilon, tmp)
 
 
 class Adam(Optimizer):
@@ -282,11 +274,8 @@ class Adam(Optimizer):
         squares *= self.beta2
         xp.multiply(g, g, out=tmp)
         squares += tmp
-        xp.sqrt(squares, out=tmp)
-        tmp += self.epsilon / root
-        xp.divide(mean, tmp, out=tmp)
-        tmp *= rate * (1 - self.beta1) / (1 - self.beta1**self.steps) / root
-        w -= tmp
+        rate *= (1 - self.beta1) / (1 - self.beta1**self.steps) / root
+        descend(xp, rate, w, mean, squares, self.epsilon / root, tmp)
 
 
 class AdamW(Adam):
@@ -302,3 +291,12 @@ class AdamW(Adam):
         **options: Any,
     ):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
+
+
+def descend(xp: Any, rate: float, w: Array, g: Array, squares: Array, epsilon: float, tmp: Array) -> None:
+    """``w -= rate * g / (sqrt(squares) + epsilon)``, the last line of every rule with a rate of its own per element."""
+    xp.sqrt(squares, out=tmp)
+    tmp += epsilon
+    xp.divide(g, tmp, out=tmp)
+    tmp *= rate
+    w -= tmp

@@ -205,6 +205,14 @@ class Maker:
             vars(layer).clear()
             vars(layer).update(attributes)
 
+    def holders(self) -> list[tuple[Any, str, Parameter]]:
+        """One (layer, attribute, array) for every layer that holds arrays, to tell later whether it still does."""
+        found = []
+        for layer, _ in self.root.before:
+            held = [(layer, name, value) for name, value in vars(layer).items() if isinstance(value, Parameter)]
+            found += held[:1]
+        return found
+
     def finish(self, device: Device, dtype: DTypeLike, seed: int) -> Parameters:
         """Make the vectors and draw every initial value on the host, one generator per array."""
         parameters = Parameters(self.root.entries, device, dtype)

@@ -131,7 +131,7 @@ def test_gpus_by_name(install, name, full):
 
 @pytest.mark.parametrize("name", ["", "tpu", "cuda:", "cuda:-1", "cuda:x", "cuda:0 ", "auto:1", "cpu:1", "sim:1.0"])
 def test_other_names_are_refused_with_the_valid_ones(name):
-    with pytest.raises(ValueError, match="'cpu', 'cuda' .*, 'cuda:1', 'sim', 'sim:1' or 'auto'"):
+    with pytest.raises(ValueError, match=r"'cpu', 'cuda' .*, 'cuda:1', 'sim', 'sim:1' or 'auto'"):
         backends.device(name)
 
 
@@ -310,9 +310,7 @@ def test_put_knows_its_own_arrays_from_those_of_other_gpus(install):
     install()
     gpu, here, elsewhere = backends.device("cuda:0"), FakeArray(None, 0), FakeArray(None, 1)
     assert [gpu.owns(a) for a in (here, elsewhere, np.zeros(1))] == [True, False, False]
-    with pytest.raises(
-        DeviceMismatch, match=r"device\('cuda:0'\).put got an array of cuda:1: .*device\('cuda:1'\).get"
-    ):
+    with pytest.raises(DeviceMismatch, match=r"device\('cuda:0'\).put got an array of cuda:1: .*device\('cuda:1'\).get"):
         gpu.put(elsewhere)
 
 

@@ -48,8 +48,30 @@ def test_the_output_says_what_happened(capsys: pytest.CaptureFixture, device) ->
 def test_the_last_line_is_the_accuracy_of_the_same_net_in_the_library(capsys: pytest.CaptureFixture) -> None:
     import xpnet as xn
 
-    main(["train", "digits", "--epochs", "2", "--device", "cpu", "--hidden", "20", "--optimizer", "momentum",
-          "--learning-rate", "0.05", "--batch-size", "64", "--seed", "3", "--dtype", "float64", "--activation", "tanh"])
+    main(
+        [
+            "train",
+            "digits",
+            "--epochs",
+            "2",
+            "--device",
+            "cpu",
+            "--hidden",
+            "20",
+            "--optimizer",
+            "momentum",
+            "--learning-rate",
+            "0.05",
+            "--batch-size",
+            "64",
+            "--seed",
+            "3",
+            "--dtype",
+            "float64",
+            "--activation",
+            "tanh",
+        ]
+    )
     data = xn.datasets.digits()
     init = xn.initializers.glorot_normal
     net = xn.Sequential(xn.Affine(20, init=init), xn.Tanh(), xn.Affine(10, init=init))
@@ -59,21 +81,34 @@ def test_the_last_line_is_the_accuracy_of_the_same_net_in_the_library(capsys: py
     assert accuracy(capsys.readouterr().out) == pytest.approx(expected, abs=5e-5)
 
 
-@pytest.mark.parametrize("option", [*(["--activation", a] for a in ACTIVATIONS), *(["--optimizer", o] for o in OPTIMIZERS),
-                                    ["--hidden"], ["--hidden", "30", "20"], ["--batch-size", "0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--activation", a] for a in ACTIVATIONS),
+        *(["--optimizer", o] for o in OPTIMIZERS),
+        ["--hidden"],
+        ["--hidden", "30", "20"],
+        ["--batch-size", "0"],
+    ],
+    ids=" ".join,
+)
 def test_every_option_trains(capsys: pytest.CaptureFixture, option: list[str]) -> None:
     assert main(["train", "digits", "--epochs", "8", "--device", "cpu", *option]) == 0
     assert accuracy(capsys.readouterr().out) > (0.3 if option == ["--batch-size", "0"] else 0.8)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["--device", "gpu"], "no device is called 'gpu'"),
-    (["--device", "cuda:99"], "cuda"),
-    (["--epochs", "0"], "epochs=0"),
-    (["--batch-size", "-3"], "batch_size=-3"),
-    (["--learning-rate", "-1"], "learning_rate=-1.0"),
-    (["--hidden", "0"], "Affine(n_out=0)"),
-], ids=lambda x: " ".join(x) if isinstance(x, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "gpu"], "no device is called 'gpu'"),
+        (["--device", "cuda:99"], "cuda"),
+        (["--epochs", "0"], "epochs=0"),
+        (["--batch-size", "-3"], "batch_size=-3"),
+        (["--learning-rate", "-1"], "learning_rate=-1.0"),
+        (["--hidden", "0"], "Affine(n_out=0)"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
 def test_mistakes_are_said_in_one_line(capsys: pytest.CaptureFixture, arguments: list[str], said: str) -> None:
     assert main(["train", "digits", *arguments]) == 1
     error = capsys.readouterr().err
@@ -82,8 +117,11 @@ def test_mistakes_are_said_in_one_line(capsys: pytest.CaptureFixture, arguments:
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["train", "cats"], ["train", "digits", "--optimizer", "adem"],
-                                       ["train", "digits", "--epochs", "many"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["train"], ["train", "cats"], ["train", "digits", "--optimizer", "adem"], ["train", "digits", "--epochs", "many"]],
+    ids=" ".join,
+)
 def test_wrong_usage_names_the_argument(capsys: pytest.CaptureFixture, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -108,7 +146,9 @@ def mnist_folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def test_mnist_from_a_folder(capsys: pytest.CaptureFixture, mnist_folder: Path, device) -> None:
-    assert main(["train", "mnist", "--data", str(mnist_folder), "--epochs", "5", "--hidden", "30", "--device", device.name]) == 0
+    assert (
+        main(["train", "mnist", "--data", str(mnist_folder), "--epochs", "5", "--hidden", "30", "--device", device.name]) == 0
+    )
     assert accuracy(capsys.readouterr().out) > 0.9
 
 
@@ -118,7 +158,9 @@ def test_mnist_from_the_environment(capsys: pytest.CaptureFixture, mnist_folder:
     capsys.readouterr()
 
 
-def test_mnist_without_files_says_where_they_go(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_without_files_says_where_they_go(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("XPNET_DATA", raising=False)
     assert main(["train", "mnist"]) == 1
     assert "--data" in capsys.readouterr().err
@@ -127,16 +169,22 @@ def test_mnist_without_files_says_where_they_go(capsys: pytest.CaptureFixture, t
 
 
 def test_help_names_the_verbs_and_imports_no_optional_package() -> None:
-    code = ("import sys, xpnet.cli\n"
-            "try: xpnet.cli.main(['--help'])\n"
-            "finally: print([m for m in ('cupy', 'matplotlib', 'sklearn', 'torch', 'scipy') if m in sys.modules])")
+    code = (
+        "import sys, xpnet.cli\n"
+        "try: xpnet.cli.main(['--help'])\n"
+        "finally: print([m for m in ('cupy', 'matplotlib', 'sklearn', 'torch', 'scipy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "train" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_python_m_xpnet_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "1", "--device", "cpu"],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "xpnet", "train", "digits", "--epochs", "1", "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ACCURACY.search(done.stdout)
     assert done.stderr == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array
@@ -50,6 +51,14 @@ class Layer(Configured):
     def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
         """Assign every parameter's ``grad``; return the loss's gradient by ``x`` (None allowed unless ``step.needs_dx``)."""
         raise NotImplementedError(f"{type(self).__name__} has no backward(dy, cache, step)")
+
+    def walk(self) -> Iterator[Layer]:
+        """Every layer inside this one, at any depth: those that are its attributes or stand in lists of them."""
+        for value in vars(self).values():
+            for child in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(child, Layer):
+                    yield child
+                    yield from child.walk()
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         """Floating-point operations of one sample's forward pass; one per output element unless overridden."""

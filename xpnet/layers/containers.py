@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 from xpnet.backends.device import Array
@@ -29,7 +29,7 @@ class Chain(Layer):
         self.shapes, self._first_with_parameters = shapes, first
         return shapes[-1]
 
-    def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
         caches = []
         scratch = step.arena.scratch
         for layer in self.layers:
@@ -38,7 +38,7 @@ class Chain(Layer):
             caches.append(cache)
         return x, caches
 
-    def backward(self, dy: Array, caches: list, step: Pass) -> Array | None:
+    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
         """Walk back through the layers; below the first one with parameters only if the input's gradient is wanted."""
         wanted, scratch = step.needs_dx, step.arena.scratch
         stop = 0 if wanted else self._first_with_parameters
@@ -46,7 +46,7 @@ class Chain(Layer):
         for i in range(len(self.layers) - 1, stop - 1, -1):
             step.needs_dx = wanted or i > stop
             scratch.reset()
-            dy = self.layers[i].backward(dy, caches[i], step)
+            dy = self.layers[i].backward(dy, cache[i], step)
         step.needs_dx = wanted
         return dy if wanted else None
 
@@ -58,15 +58,8 @@ class Chain(Layer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
 
-    def walk(self) -> Iterator[Layer]:
-        """Every layer below this one, containers and their contents alike, in order."""
-        for layer in self.layers:
-            yield layer
-            if isinstance(layer, (Chain, Residual)):
-                yield from layer.walk()
 
-
-class Residual(Layer):
+class Residual(Chain):
     """``y = body(x) + shortcut(x)``; the shortcut is the identity or a layer of its own. He et al., CVPR 2016.
 
     x (N, *shape) -> y (N, *body's output shape). ``Residual(*layers, shortcut=None)``: where the
@@ -75,17 +68,13 @@ class Residual(Layer):
     """
 
     def __init__(self, *layers: Layer, shortcut: Layer | None = None):
-        self.body = Chain(*check_layers("Residual", layers))
-        self.shortcut = shortcut
+        super().__init__(*layers)
         if shortcut is not None:
             check_layers("Residual(shortcut=...)", (shortcut,))
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        return self.body.layers
+        self.shortcut = shortcut
 
     def build(self, shape: Shape, make: Maker) -> Shape:
-        out = self.body.build(shape, make)
+        out = super().build(shape, make)
         around = tuple(self.shortcut.build(shape, make.child("shortcut", self.shortcut))) if self.shortcut else shape
         if out != around:
             raise ValueError(
@@ -94,28 +83,24 @@ class Residual(Layer):
             )
         return out
 
-    def forward(self, x: Array, step: Pass) -> tuple[Array, tuple[list, Any]]:
-        y, caches = self.body.forward(x, step)
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
+        y, caches = super().forward(x, step)
         around, cache = (x, None) if self.shortcut is None else self.shortcut.forward(x, step)
         return step.xp.add(y, around, out=step.keep(y.shape)), (caches, cache)
 
-    def backward(self, dy: Array, cache: tuple[list, Any], step: Pass) -> Array | None:
+    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
         caches, around = cache
-        dx: Array = self.body.backward(dy, caches, step)
-        d_around = dy if self.shortcut is None else self.shortcut.backward(dy, around, step)
-        return step.xp.add(dx, d_around, out=step.keep(dx.shape)) if step.needs_dx else None
+        dx = super().backward(dy, caches, step)
+        d_around: Array = dy if self.shortcut is None else self.shortcut.backward(dy, around, step)
+        return step.xp.add(dx, d_around, out=step.keep(d_around.shape)) if step.needs_dx else None
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         shortcut = self.shortcut.flops(shape, output_shape) if self.shortcut else 0
-        return self.body.flops(shape, output_shape) + shortcut + super().flops(shape, output_shape)
+        return super().flops(shape, output_shape) + shortcut + math.prod(output_shape)
 
     def __repr__(self) -> str:
         shortcut = [f"shortcut={self.shortcut!r}"] if self.shortcut else []
         return f"Residual({', '.join([*map(repr, self.layers), *shortcut])})"
-
-    def walk(self) -> Iterator[Layer]:
-        """Every layer of the body, then the shortcut's."""
-        yield from Chain(*self.layers, *([self.shortcut] if self.shortcut else [])).walk()
 
 
 def check_layers(where: str, layers: tuple) -> tuple[Layer, ...]:

@@ -16,7 +16,7 @@ from xpnet.checks import as_array, check_count, row_count, to_host
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metrics, as_metrics
-from xpnet.network import PREDICT_ROWS, Sequential, last_activation
+from xpnet.network import PREDICT_ROWS, Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.step import Results
@@ -69,6 +69,8 @@ class Trainer:
         """Build the network for samples of this shape on the trainer's device, or move it there; return self."""
         if not self.net.built:
             self.net.build(input_shape, device=self.device, dtype=self.dtype, seed=self.seed)
+        elif self.net.input_shape != check_shape(input_shape):
+            raise ValueError(f"build({input_shape!r}): the network was built for samples of shape {self.net.input_shape}")
         self.net.to(self.device)
         return self
 
