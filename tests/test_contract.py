@@ -613,3 +613,20 @@ class TestShapes:
         with pytest.raises(ValueError, match=message):
             net.build(shape)
         assert not net.built
+
+
+class TestSharedBetweenNetworks:
+    def test_a_layer_of_a_network_in_use_is_refused(self):
+        shared = xn.Affine(3)
+        first = xn.Sequential(xn.ReLU(), shared).build((4,))
+        before = first.predict(np.ones((2, 4)))
+        with pytest.raises(ValueError, match=r"Affine object at 0 belongs to another network, as 1\.W.*deepcopy"):
+            xn.Sequential(shared).build((4,), seed=1)
+        np.testing.assert_array_equal(first.predict(np.ones((2, 4))), before)
+
+    def test_a_network_that_is_gone_or_built_anew_frees_its_layers(self):
+        shared = xn.Affine(3)
+        first = xn.Sequential(shared).build((4,))
+        first.build((5,))
+        del first
+        assert xn.Sequential(shared).build((4,)).parameters["0.W"].shape == (4, 3)

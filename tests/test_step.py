@@ -79,7 +79,14 @@ class TestAddresses:
         device = net.device
         result = run_step(net, xn.SoftmaxCrossEntropy(), xn.Adam(), *on_device(device))
         p = net.parameters
-        made = [result.logits, result.dlogits, result.dx, p.value, p.grad, *Scratch(device).empty((3,), "float32")[None]]
+        made = [
+            result.logits,
+            result.dlogits,
+            result.dx,
+            p.value,
+            p.grad,
+            *Scratch(device, "float32").empty((3,), "float32")[None],
+        ]
         assert [a.ctypes.data % 64 for a in made] == [0] * len(made)
 
 
@@ -472,7 +479,7 @@ class TestThreads:
 
 class TestArena:
     def test_order_decides_the_buffer(self, device):
-        arena = Arena(device)
+        arena = Arena(device, "float32")
         first = [address(device, arena.empty(shape, "float32")) for shape in ((2, 3), (2, 3), (4,))]
         arena.reset()
         assert [address(device, arena.empty(shape, "float32")) for shape in ((2, 3), (2, 3), (4,))] == first
@@ -480,7 +487,7 @@ class TestArena:
 
     @pytest.mark.parametrize("other", [((3, 2), "float32"), ((2, 3), "float64"), ((2, 3), "bool")], ids=str)
     def test_another_shape_or_dtype_gets_another_buffer(self, device, other):
-        arena = Arena(device)
+        arena = Arena(device, "float32")
         arena.empty((2, 3), "float32")
         arena.reset()
         a = arena.empty(*other)
@@ -490,26 +497,26 @@ class TestArena:
 
     def test_memory_used_again_is_poisoned_on_the_simulated_gpu(self):
         device = xn.device("sim")
-        arena = Arena(device)
+        arena = Arena(device, "float32")
         arena.empty((3,), "float32").fill(1)
         arena.reset()
         assert np.isnan(device.get(arena.empty((3,), "float32"))).all()
 
     def test_a_pool_gives_an_arena_to_one_pass_at_a_time(self, device):
         pool, key = ArenaPool(), (True, (3, 4))
-        one, two = pool.take(key, device), pool.take(key, device)
+        one, two = pool.take(key, device, "float32"), pool.take(key, device, "float32")
         assert one is not two
         pool.give(key, one)
-        assert pool.take(key, device) is one
-        assert pool.take(key, device) is not two
+        assert pool.take(key, device, "float32") is one
+        assert pool.take(key, device, "float32") is not two
 
     def test_the_modes_of_a_pool_do_not_evict_each_other(self, device):
         pool = ArenaPool()
-        arena = pool.take((True, (3,)), device)
+        arena = pool.take((True, (3,)), device, "float32")
         pool.give((True, (3,)), arena)
         for n in range(20):
-            pool.give((False, (n,)), pool.take((False, (n,)), device))
-        assert pool.take((True, (3,)), device) is arena
+            pool.give((False, (n,)), pool.take((False, (n,)), device, "float32"))
+        assert pool.take((True, (3,)), device, "float32") is arena
 
     def test_a_pass_gives_its_buffers_back_when_it_dies(self, device):
         net = mlp(device=device)
@@ -517,10 +524,10 @@ class TestArena:
         step = net.step(training=True)
         net.forward(x, step)
         arena = step.arena
-        assert net.arenas.take(step._key, device) is not arena
+        assert net.arenas.take(step._key, device, "float32") is not arena
         key = step._key
         del step
-        assert net.arenas.take(key, device) is arena
+        assert net.arenas.take(key, device, "float32") is arena
 
     def test_a_pass_that_never_ran_gives_nothing_back(self, device):
         net = mlp(device=device)
@@ -531,13 +538,13 @@ class TestArena:
 
 class TestScratch:
     def test_requests_of_one_call_are_apart_and_calls_share(self, device):
-        scratch = Scratch(device)
+        scratch = Scratch(device, "float32")
         a, b = scratch.empty((2, 3), "float32"), scratch.empty((2, 3), "float32")
         with device.use():
             a.fill(1)
             b.fill(2)
         assert device.get(a).max() == 1
-        scratch.reset()
+        scratch.taken = 0
         assert address(device, scratch.empty((2, 3), "float32")) == address(device, a)
 
     @pytest.mark.parametrize(
@@ -546,9 +553,9 @@ class TestScratch:
         ids=str,
     )
     def test_one_block_serves_every_shape_and_dtype_that_fits(self, device, shape, dtype):
-        scratch = Scratch(device)
+        scratch = Scratch(device, "float32")
         place = address(device, scratch.empty((2, 3), "float64"))
-        scratch.reset()
+        scratch.taken = 0
         with allocations(device) as made:
             a = scratch.empty(shape, dtype)
         assert (a.shape, a.dtype.name) == (shape, dtype)
@@ -557,11 +564,11 @@ class TestScratch:
             assert address(device, a) == place
 
     def test_a_larger_request_makes_the_block_larger(self, device):
-        scratch = Scratch(device)
+        scratch = Scratch(device, "float32")
         scratch.empty((2,), "float32")
-        scratch.reset()
+        scratch.taken = 0
         large = scratch.empty((100,), "float32")
-        scratch.reset()
+        scratch.taken = 0
         with allocations(device) as made:
             small = scratch.empty((2,), "float32")
         assert made.count == 0

@@ -58,28 +58,29 @@ class Sequential(Chain):
         """
         shape = check_shape(input_shape)
         if make is not None:
-            self._parameters = None
+            self.unbuild()
             return super().build(shape, make)
         if not self.layers:
             raise ValueError("Sequential() has no layers: there is nothing to build")
         if (dtype := np.dtype(dtype)).name not in FLOATS:
             raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
         target = resolve(device).device
-        root = Maker()
+        root = Maker(rebuilt=self._parameters)
         try:
             output_shape = super().build(shape, root)
         except BaseException:
             root.undo()
             raise
         self._parameters = root.finish(target, dtype, seed)
-        self._holders = root.holders()
         self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
         self.seed, self.steps_begun = seed, 0
         self._forget_passes()
         return self
 
     def unbuild(self) -> None:
-        """Forget parameters and input shape."""
+        """Forget the parameters and let go of the layers, which may then serve another network."""
+        if self._parameters is not None:
+            self._parameters.release()
         self._parameters = None
 
     @property
@@ -130,12 +131,6 @@ class Sequential(Chain):
         row in hand, ``number`` the step whose random masks to use (the next one's if None).
         """
         parameters = self.parameters  # raises where there are none yet
-        for layer, attribute, entry in self._holders:
-            if getattr(layer, attribute) is not entry:
-                raise RuntimeError(
-                    f"{layer!r}, which holds {entry.name}, has since been built into another network: a layer object serves "
-                    f"one network at a time; copy.deepcopy(net) makes an independent one"
-                )
         if number is None:
             number = self.steps_begun
             self.steps_begun += training
@@ -147,10 +142,10 @@ class Sequential(Chain):
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""
-        if not self.built:
+        if self._parameters is None:
             return super().forward(x, step)  # a layer of another network
         self._check_input(x, step)
-        with self.device.use():
+        with step.device.use():
             step.begin(x)
             return super().forward(x, step)
 
@@ -159,15 +154,15 @@ class Sequential(Chain):
 
         Returns the gradient by the input if the step was made with ``needs_dx=True``, else None.
         """
-        if not self.built:
+        if self._parameters is None:
             return super().backward(dy, cache, step)
         if not cache:
             raise RuntimeError(
                 "backward: this forward pass has had its backward already; run forward again with a new net.step()"
             )
-        with self.device.use():
-            if self.debug or self.device.poisons:
-                self.device.poison(self.parameters.grad)
+        with step.device.use():
+            if self.debug or step.device.poisons:
+                step.device.poison(self._parameters.grad)
             step.needs_dx = step.input_gradient
             dx = super().backward(dy, cache, step)
         cache.clear()  # lets go of the buffers, so that the next step finds them free
@@ -202,18 +197,16 @@ class Sequential(Chain):
         return summarize(self)
 
     def _check_input(self, x: Array, step: Pass) -> None:
-        parameters = self.parameters
         if step.network is not self or step.begun:
             why = "of this network has been used already" if step.network is self else "was made by another network"
             raise RuntimeError(f"forward: the step {why}: make one for each forward pass by net.step(training=...)")
-        if not parameters.device.owns(x):
-            raise foreign("forward: x", x, parameters.device)
+        if not step.device.owns(x):
+            raise foreign("forward: x", x, step.device)
         if x.shape[1:] != self.input_shape:
             raise ValueError(wrong_input("x", x.shape, self.input_shape))
-        if x.dtype != parameters.dtype:
+        if x.dtype != step.dtype:
             raise TypeError(
-                f"forward: x is {x.dtype}, the network computes in {parameters.dtype}: pass "
-                f"device.put(x, dtype={parameters.dtype.name!r})"
+                f"forward: x is {x.dtype}, the network computes in {step.dtype}: pass device.put(x, dtype={step.dtype.name!r})"
             )
 
     def _forget_passes(self) -> None:

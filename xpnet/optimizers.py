@@ -79,11 +79,14 @@ class Optimizer(Configured):
             xp = parameters.device.xp
             if self.clip_norm is not None:
                 self._measure_norm(xp)
+            plain = self.clip_norm is None and not self.l2
             for block in self._blocks:
-                g = self._adjust(xp, block) if self._adjusts(block) else block.g
-                if self.weight_decay and block.decay:
-                    xp.multiply(block.w, 1 - rate * self.weight_decay, out=block.w)
-                self.rule(xp, rate, block.w, g, block.tmp, *block.slots)
+                w, g, slots, tmp, _, decay = block
+                if not plain:
+                    g = self._adjust(xp, block)
+                if self.weight_decay and decay:
+                    xp.multiply(w, 1 - rate * self.weight_decay, out=w)
+                self.rule(xp, rate, w, g, tmp, *slots)
 
     @property
     def current_rate(self) -> float:
@@ -98,9 +101,6 @@ class Optimizer(Configured):
         """Forget the network and all that was gathered about it, so that another can be trained."""
         self.steps, self._parameters, self._vectors = 0, None, {}
         self._schedule.reset()
-
-    def _adjusts(self, block: Block) -> bool:
-        return self.clip_norm is not None or bool(self.l2 and block.decay)
 
     def _adjust(self, xp: Any, block: Block) -> Array:
         """The gradient, clipped, plus that of the penalty."""

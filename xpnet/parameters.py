@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,9 +32,10 @@ class Parameter:
         self.name, self.shape, self.decay, self.trainable = name, tuple(shape), decay, trainable
         self.size = math.prod(self.shape)
         self.frozen = False
+        self.owner: weakref.ref[Parameters] | None = None
 
     def __getstate__(self) -> dict:
-        return {k: v for k, v in self.__dict__.items() if k not in ("value", "grad")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("value", "grad")} | {"owner": None}
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape})"
@@ -74,7 +76,14 @@ class Parameters(Mapping[str, Parameter]):
             _view(self.trainable, self.value, "value")
             _view(self.trainable, self.grad, "grad")
             _view(self.running, self.state, "value")
+        for entry in self.values():
+            entry.owner = weakref.ref(self)
         self.version += 1
+
+    def release(self) -> None:
+        """Own the entries no longer."""
+        for entry in self.values():
+            entry.owner = None
 
     def to(self, device: Device) -> None:
         """Move the three vectors to another device."""
@@ -165,10 +174,11 @@ class Maker:
     ``scope`` is the layer's path ("2", "3.0"); parameters are named ``scope.name``.
     """
 
-    def __init__(self, scope: str = "", root: Maker | None = None):
+    def __init__(self, scope: str = "", root: Maker | None = None, rebuilt: Parameters | None = None):
         self.scope = scope
         self.root = root or self
         if root is None:
+            self.rebuilt = rebuilt
             self.entries: list[Parameter] = []
             self.initializers: list[Callable] = []
             self.streams = 0
@@ -196,6 +206,7 @@ class Maker:
                 f"the same {type(layer).__name__} object stands at {first} and at {path} of one network: "
                 f"make a second {type(layer).__name__}(...), or build one network per use"
             )
+        self._refuse_shared(layer, path)
         self.root.before.append((layer, dict(vars(layer))))
         return Maker(path, self.root)
 
@@ -205,13 +216,15 @@ class Maker:
             vars(layer).clear()
             vars(layer).update(attributes)
 
-    def holders(self) -> list[tuple[Any, str, Parameter]]:
-        """One (layer, attribute, array) for every layer that holds arrays, to tell later whether it still does."""
-        found = []
-        for layer, _ in self.root.before:
-            held = [(layer, name, value) for name, value in vars(layer).items() if isinstance(value, Parameter)]
-            found += held[:1]
-        return found
+    def _refuse_shared(self, layer: Any, path: str) -> None:
+        """A layer of another network that is still in use would lose the views that network computes with."""
+        for value in vars(layer).values():
+            owner = value.owner() if isinstance(value, Parameter) and value.owner else None
+            if owner is not None and owner is not self.root.rebuilt:
+                raise ValueError(
+                    f"the {type(layer).__name__} object at {path} belongs to another network, as {value.name}: a layer "
+                    f"serves one network at a time; make a new layer, or copy.deepcopy(net) for an independent network"
+                )
 
     def finish(self, device: Device, dtype: DTypeLike, seed: int) -> Parameters:
         """Make the vectors and draw every initial value on the host, one generator per array."""

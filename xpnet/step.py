@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
@@ -26,27 +27,27 @@ class Arena:
     takes its place, so that even a loop that keeps its last results allocates nothing from the third pass on.
     """
 
-    def __init__(self, device: Device):
-        self._device = device
+    def __init__(self, device: Device, dtype: DTypeLike):
+        self._device, self._dtype = device, dtype
         self._arrays: list[Array] = []
         self._keys: list[tuple] = []
         self._spares: dict[int, Array] = {}
         self._next = 0
-        self.scratch = Scratch(device)
+        self.scratch = Scratch(device, dtype)
 
     def reset(self) -> None:
         """Begin a new pass."""
         self._next = 0
 
-    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """The next buffer of this pass, uninitialised."""
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        """The next buffer of this pass, uninitialised; in the network's precision unless ``dtype`` says otherwise."""
         i = self._next
         self._next = i + 1
         if i == len(self._arrays):
-            self._arrays.append(self._device.empty(shape, dtype))
+            self._arrays.append(self._device.empty(shape, dtype or self._dtype))
             self._keys.append((shape, dtype))
         elif self._keys[i] != (shape, dtype):
-            self._arrays[i], self._keys[i] = self._device.empty(shape, dtype), (shape, dtype)
+            self._arrays[i], self._keys[i] = self._device.empty(shape, dtype or self._dtype), (shape, dtype)
             self._spares.pop(i, None)
         elif getrefcount(self._arrays[i]) > _UNHELD:
             self._swap(i, shape, dtype)
@@ -54,9 +55,9 @@ class Arena:
             self._device.poison(self._arrays[i])
         return self._arrays[i]
 
-    def _swap(self, i: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def _swap(self, i: int, shape: tuple[int, ...], dtype: DTypeLike | None) -> None:
         if i not in self._spares or getrefcount(self._spares[i]) > _UNHELD:
-            self._spares[i] = self._device.empty(shape, dtype)
+            self._spares[i] = self._device.empty(shape, dtype or self._dtype)
         self._arrays[i], self._spares[i] = self._spares[i], self._arrays[i]
 
 
@@ -69,13 +70,13 @@ class ArenaPool:
         self._free: dict[tuple, list[Arena]] = {}
         self._lock = threading.RLock()  # re-entrant: collecting garbage inside `take` may end in `give`
 
-    def take(self, key: tuple, device: Device) -> Arena:
+    def take(self, key: tuple, device: Device, dtype: DTypeLike) -> Arena:
         """An arena for ``key`` = (training, input shape), no other pass's, at its beginning."""
         with self._lock:
             free = self._free[key] = self._free.pop(key, [])  # moved to the end: the kind most recently used
             if not free:
                 self._make_room(key[0])
-                return Arena(device)
+                return Arena(device, dtype)
             arena = free.pop()
         arena.reset()
         return arena
@@ -94,22 +95,23 @@ class ArenaPool:
 
 
 class Scratch:
-    """Memory that lives until a layer's call ends and is shared by all layers: one block per request in a call."""
+    """Memory that lives until a layer's call ends and is shared by all layers: one block per request in a call.
 
-    def __init__(self, device: Device):
-        self._device = device
+    Who calls a layer sets ``taken`` to 0 first.
+    """
+
+    def __init__(self, device: Device, dtype: DTypeLike):
+        self._device, self._dtype = device, dtype
         self._blocks: list[Array] = []
         self._views: dict[tuple, Array] = {}
-        self._next = 0
+        self.taken = 0
 
-    def reset(self) -> None:
-        self._next = 0
-
-    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        key = (self._next, shape, dtype)
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        """The next block of this call as an uninitialised array."""
+        key = (self.taken, shape, dtype)
         if key not in self._views:
-            self._views[key] = self._view(self._next, shape, np.dtype(dtype))
-        self._next += 1
+            self._views[key] = self._view(self.taken, shape, np.dtype(dtype or self._dtype))
+        self.taken += 1
         return self._views[key]
 
     def _view(self, i: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
@@ -153,7 +155,15 @@ class Pass:
     arena : the buffers, from the forward pass on (``begun``).
     count : what a loss divides by, where it is not the weight of the rows in hand: the whole batch's.
     row : index in the whole batch of the first row in hand (per-sample form), for the random numbers.
+
+    From the forward pass on there are also the two ways to get uninitialised buffers:
+
+    keep(shape, dtype=None) : lives until the backward pass of this step has ended.
+    scratch(shape, dtype=None) : lives until the current call of the layer ends (not across a call of another layer).
     """
+
+    keep: Callable[..., Array]
+    scratch: Callable[..., Array]
 
     def __init__(
         self,
@@ -179,21 +189,13 @@ class Pass:
         """Take the buffers for an input of this shape; they go back when this object dies."""
         self._key = (self.training, x.shape)
         self._pool = self.network.arenas  # the network has another one after it is moved
-        self.arena = self._pool.take(self._key, self.device)
-        self._keep = self.arena.empty
+        self.arena = self._pool.take(self._key, self.device, self.dtype)
+        self.keep, self.scratch = self.arena.empty, self.arena.scratch.empty
         self.begun = True
 
     def __del__(self) -> None:
         if self.begun:
             self._pool.give(self._key, self.arena)
-
-    def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        """Uninitialised buffer that lives until the backward pass of this step has ended."""
-        return self._keep(shape, self.dtype if dtype is None else dtype)
-
-    def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        """Uninitialised buffer that lives until the current call of the layer ends."""
-        return self.arena.scratch.empty(shape, self.dtype if dtype is None else dtype)
 
     def result(self) -> Array:
         """A fresh 0-d array for a loss: the receiver's own."""
@@ -211,10 +213,10 @@ class Pass:
 
     def affine(self, x: Array, W: Array, b: Array | None) -> Array:
         """``x @ W + b`` with the leading axes of ``x`` (N, ..., n_in) as rows -> (N, ..., n_out)."""
-        y = self.matmul(self.rows(x), W)
-        if b is not None:
-            self.xp.add(y, b, out=y)
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], W.shape[1])
+        if x.ndim != 2:
+            return self.affine(self.rows(x), W, b).reshape(*x.shape[:-1], W.shape[1])
+        y = self.xp.matmul(x, W, out=self.keep((x.shape[0], W.shape[1])))
+        return y if b is None else self.xp.add(y, b, out=y)
 
     def sum_rows(self, x: Array, out: Array) -> Array:
         """Column sums of a matrix, as a product with ones (half the time of ``sum(axis=0)`` on a CPU)."""

@@ -91,7 +91,9 @@ class Device:
 
     def ones(self, n: int, dtype: DTypeLike) -> Array:
         """The vector of ``n`` ones, made once and shared: do not write to it."""
-        return self._once(("ones", n, np.dtype(dtype).char), lambda: self.xp.ones(n, dtype))
+        key = ("ones", n, np.dtype(dtype).char)
+        found = self._constants.get(key)
+        return self._once(key, lambda: self.xp.ones(n, dtype)) if found is None else found
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

@@ -33,7 +33,7 @@ class Chain(Layer):
         caches = []
         scratch = step.arena.scratch
         for layer in self.layers:
-            scratch.reset()
+            scratch.taken = 0
             x, cache = layer.forward(x, step)
             caches.append(cache)
         return x, caches
@@ -45,7 +45,7 @@ class Chain(Layer):
         step.needs_dx = True
         for i in range(len(self.layers) - 1, stop - 1, -1):
             step.needs_dx = wanted or i > stop
-            scratch.reset()
+            scratch.taken = 0
             dy = self.layers[i].backward(dy, cache[i], step)
         step.needs_dx = wanted
         return dy if wanted else None

@@ -16,6 +16,8 @@ from xpnet.checks import check_finite, foreign
 from xpnet.layers.base import Configured
 from xpnet.step import Pass
 
+NUMBER = (int, float)
+
 
 class Loss(Configured):
     """Base of losses; one of your own overrides :meth:`compute`, and :meth:`check` if targets are not like outputs."""
@@ -29,9 +31,11 @@ class Loss(Configured):
         """Value (0-d) and gradient (the shape of ``y``) for outputs ``y`` (N, ...), targets, and weights (N,) of the rows."""
         self.check(y, targets, weights, step)
         with step.device.use():
-            step.arena.scratch.reset()
+            step.arena.scratch.taken = 0
             count = self.total(targets, step, weights) if step.count is None else step.count
-            return self.compute(y, targets, step, weights, one_where_zero(count, step))
+            if not isinstance(count, NUMBER):
+                count = one_where_zero(count, step)
+            return self.compute(y, targets, step, weights, count)
 
     def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:
         raise NotImplementedError(f"{type(self).__name__} has no compute(y, targets, step, weights, count)")
@@ -62,18 +66,22 @@ class Loss(Configured):
         name = type(self).__name__
         if not step.begun:
             raise RuntimeError(f"{name}: this step has seen no forward pass yet: pass the step that net.forward was given")
-        if step.network.output_activation in self.contains:
+        if self.contains and step.network.output_activation in self.contains:
             raise ValueError(double_activation(name, step.network.output_activation))
         if len(y) == 0:
             raise ValueError(f"{name}: zero samples; a mean over none is undefined")
-        for what, a in (("targets", targets), ("weights", weights)):
-            if a is not None and not step.device.owns(a):
-                raise foreign(f"{name}: {what}", a, step.device)
-            if a is not None and len(a) != len(y):
-                raise ValueError(f"{name}: {len(y)} outputs but {len(a)} {what}")
-        if weights is not None and weights.shape != y.shape[:1]:
-            raise ValueError(f"{name}: weights have shape {weights.shape}; one for each row is needed, {y.shape[:1]}")
+        self._check_rows(y, targets, "targets", step)
+        if weights is not None:
+            self._check_rows(y, weights, "weights", step)
+            if weights.ndim != 1:
+                raise ValueError(f"{name}: weights have shape {weights.shape}; one for each row is needed, {y.shape[:1]}")
         self.check_targets(y, targets, step)
+
+    def _check_rows(self, y: Array, a: Array, what: str, step: Pass) -> None:
+        if not step.device.owns(a):
+            raise foreign(f"{type(self).__name__}: {what}", a, step.device)
+        if len(a) != len(y):
+            raise ValueError(f"{type(self).__name__}: {len(y)} outputs but {len(a)} {what}")
 
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
         if targets.shape != y.shape:
@@ -93,17 +101,15 @@ def per_row(weights: Array, like: Array) -> Array:
     return weights.reshape(weights.shape + (1,) * (like.ndim - 1))
 
 
-def one_where_zero(count: Array | float, step: Pass) -> Array | float:
+def one_where_zero(count: Array, step: Pass) -> Array:
     """The count, 1 where it is 0: rows that weigh nothing have loss 0 and no gradient, not NaN. Nothing is read back."""
-    if isinstance(count, int | float):
-        return count or 1
     zero = step.xp.equal(count, 0, out=step.keep((), "bool"))
     return step.xp.add(count, zero, out=step.keep(()))
 
 
 def scale(a: Array, factor: float, count: Array | float) -> Array:
     """``a *= factor / count`` in place; ``count`` is a number or a 0-d array of the device."""
-    if isinstance(count, int | float):
+    if isinstance(count, NUMBER):
         a *= factor / count
         return a
     a *= factor
