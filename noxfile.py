@@ -8,6 +8,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"  # uv would try to download missing interpreters
 nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
 nox.options.error_on_external_run = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")

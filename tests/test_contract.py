@@ -231,8 +231,12 @@ class TestGradients:
             x, y = classes_data(20, int(np.prod(shape)))
             trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Adam(0.01), device=name)
             trainer.fit(x.reshape(-1, *shape), y, epochs=2, batch_size=8)
-            ends.append(bits(net))
-        assert ends[0] == ends[1]
+            ends.append(net.parameters.snapshot())
+        for first, second in zip(*(end.values() for end in ends), strict=True):
+            if np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+                assert first.tobytes() == second.tobytes()
+            else:  # products of strided slices, which these layers make, depend on where the memory lies
+                np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
 class TestRunningStatistics:

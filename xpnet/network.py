@@ -184,13 +184,14 @@ class Sequential(Chain):
         return found
 
     def as_input(self, x: Any, name: str = "x") -> Array:
-        """Host or device rows, checked against the input shape; host data stay on the host, in the network's dtype."""
+        """Host or device rows, checked against the input shape; where they are, contiguous and in the network's dtype."""
         rows = as_numbers(self.device, x, name)
         row_count(rows, name)
         if rows.shape[1:] != self.input_shape:
             raise ValueError(wrong_input(name, rows.shape, self.input_shape))
+        xp = self.device.xp if self.device.owns(rows) else np
         with self.device.use():
-            return rows.astype(self.parameters.dtype, copy=False)
+            return xp.ascontiguousarray(rows, self.parameters.dtype)
 
     def summary(self) -> str:
         """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes."""

@@ -196,6 +196,7 @@ def test_numpy_scalars_and_numpy_functions_on_device_arrays(a):
         assert isinstance(result, xp.ndarray)
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.4.0", reason="NumPy before 2.4 tells no signature of C functions")
 def test_keywords_are_cupys_where_numpy_differs(a):
     assert xp.argmax(a, 1, "int32").dtype == np.int32
     assert a.argmax(1, None, "int32").dtype == np.int32

@@ -202,7 +202,7 @@ def _wrapped(result: Any, seen: list[ndarray]) -> Any:
     if isinstance(result, tuple | list):
         items = [_wrapped(item, seen) for item in result]
         return result._make(items) if hasattr(result, "_make") else type(result)(items)
-    return result if result is None else fresh(result, current.place)  # CuPy returns 0-d arrays, bools too
+    return result if result is None else fresh(np.asarray(result), current.place)  # CuPy returns 0-d arrays, bools too
 
 
 def _array_result(a: np.ndarray, seen: list[ndarray]) -> ndarray:

@@ -67,7 +67,8 @@ def _in_place(f: Callable) -> Callable:
 
 
 def _add_method(name: str, spec: str) -> None:
-    f = getattr(np.ndarray, name, None) or getattr(np, name, None)  # NumPy 2 has ptp as a function only
+    method = getattr(np.ndarray, name, None)
+    f = method if callable(method) else getattr(np, name, None)  # NumPy 2 has ptp as a function only
     if f is not None:
         setattr(ndarray, name, function("ndarray." + name, f, spec))
 
