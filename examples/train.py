@@ -2,7 +2,7 @@
 
 python examples/train.py                      on a GPU if there is one, else on the CPU
 python examples/train.py --device cpu         one word chooses: cpu, cuda, cuda:1, sim (the simulated GPU)
-python examples/train.py --mnist FOLDER       MNIST's IDX files instead of the small embedded digits
+python examples/train.py --data FOLDER        MNIST's IDX files instead of the small embedded digits
 python examples/train.py --by-hand            the training loop written out
 """
 
@@ -43,11 +43,11 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mnist", metavar="FOLDER")
+    parser.add_argument("--data", metavar="FOLDER")
     parser.add_argument("--by-hand", action="store_true")
     options = parser.parse_args()
 
-    data = xn.datasets.mnist(options.mnist) if options.mnist else xn.datasets.digits()
+    data = xn.datasets.mnist(options.data) if options.data else xn.datasets.digits()
     net = xn.Sequential(xn.Affine(256), xn.ReLU(), xn.Affine(10))
     train = by_hand if options.by_hand else with_trainer
     accuracy = train(net, data, options.device, options.epochs, options.seed)

@@ -33,9 +33,36 @@ def test_the_loop_by_hand_is_the_trainer_s(device) -> None:
     assert ends[0] == ends[1]
 
 
-def test_the_readme_s_code_runs(device) -> None:
-    pieces = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(pieces) == 3
+def code_of(path: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+
+
+def run_code(pieces: list[str], device) -> None:
     code = "\n".join(pieces).replace("epochs=20", "epochs=2")
-    code = code.replace('device="auto"', f'device="{device.name}"').replace('xn.device("cpu")', f'xn.device("{device.name}")')
-    exec(compile(code, "README.md", "exec"), {})
+    code = re.sub(r'device="(auto|cpu)"', f'device="{device.name}"', code).replace(
+        'xn.device("cpu")', f'xn.device("{device.name}")'
+    )
+    exec(compile(code, "documentation", "exec"), {"__name__": "documentation"})
+
+
+def test_the_readme_s_code_runs(device) -> None:
+    pieces = code_of("README.md")
+    assert len(pieces) == 3
+    run_code(pieces, device)
+
+
+def test_the_recipes_run(device) -> None:
+    pieces = code_of("docs/recipes.md")
+    assert len(pieces) > 8
+    run_code(pieces, device)
+
+
+def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:
+    for piece in code_of("docs/simulated_gpu.md"):
+        exec(compile(piece, "docs/simulated_gpu.md", "exec"), {})
+    assert "launches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=lambda path: path.name)
+def test_no_page_holds_a_placeholder(page: Path) -> None:
+    assert not re.findall(r"\b(?:[A-Z]+_TABLE|LAUNCHES_[AB]|TODO|TBD)\b", page.read_text())

@@ -7,7 +7,6 @@ import pytest
 from helpers import build, cast, close, golden, network, run_loss
 
 import xpnet as xn
-from xpnet.step import Results
 
 CASES = golden("losses")
 GENTLE = [name for name in CASES if "1e4" not in name]
@@ -329,20 +328,6 @@ def test_read_only_and_strided_arguments(case):
         close(value, CASES[case]["value"], 1e-12)
         close(dy, CASES[case]["dy"], 1e-12)
         assert out.tobytes() == given[0].tobytes()
-
-
-@gentle_case
-@pytest.mark.parametrize("count", [None, 3])
-def test_value_lies_in_the_results(case, count, device):
-    """What a step hands out is what the trainer reads at the end of the epoch, with one copy."""
-    loss, y, targets, weights = arguments(case)
-    results = Results(device, "float64", 2)
-    values = []
-    for rows in (slice(None), slice(3)):
-        out, step = forwarded(y[rows], device, count=count, results=results)
-        value, _ = loss(out, device.put(targets[rows]), step, None if weights is None else device.put(weights[rows]))
-        values.append(float(device.get(value)))
-    assert results.get().tolist() == values
 
 
 @pytest.mark.parametrize("case", LOSSES)

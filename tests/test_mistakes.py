@@ -727,15 +727,19 @@ CALLS = {
     "forward before build": (
         lambda: xn.Sequential(xn.Affine(3)).step(training=True),
         xn.NotBuilt,
-        ("not built", "net.build(", "Trainer.fit"),
+        ("not built", "net.build(", "trainer.build(", "fit"),
     ),
     "predict before build": (
         lambda: xn.Sequential(xn.Affine(3)).predict(X),
         xn.NotBuilt,
-        ("not built", "net.build(", "Trainer.fit"),
+        ("not built", "net.build(", "trainer.build(", "fit"),
     ),
-    "predict before fit": (lambda: trainer_for().predict(X), xn.NotBuilt, ("not built", "net.build(", "Trainer.fit")),
-    "evaluate before fit": (lambda: trainer_for().evaluate(X, LABELS), xn.NotBuilt, ("not built", "net.build(", "Trainer.fit")),
+    "predict before fit": (lambda: trainer_for().predict(X), xn.NotBuilt, ("not built", "net.build(", "trainer.build(", "fit")),
+    "evaluate before fit": (
+        lambda: trainer_for().evaluate(X, LABELS),
+        xn.NotBuilt,
+        ("not built", "net.build(", "trainer.build(", "fit"),
+    ),
     "parameters before build": (lambda: xn.Sequential(xn.Affine(3)).parameters, xn.NotBuilt, ("not built", "net.build(")),
     "update before build": (lambda: xn.SGD(1).update(xn.Sequential(xn.Affine(3)).parameters), xn.NotBuilt, ("not built",)),
     "minibatches of none": (lambda: list(xn.minibatches(0, 3)), ValueError, ("zero samples",)),

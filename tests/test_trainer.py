@@ -452,10 +452,15 @@ class TestCallbacks:
         assert bits(trainer) == kept[0]
 
     def test_what_cannot_be_called_is_refused_before_anything(self, device):
-        trainer = make(device, callbacks=[3])
         with pytest.raises(TypeError, match=r"callbacks: 3 cannot be called; a callback is a function f\(trainer, record\)"):
-            trainer.fit(*classes_data(20))
-        assert not trainer.net.built
+            make(device, callbacks=[3])
+        with pytest.raises(TypeError, match=r"EarlyStopping is a class: write EarlyStopping\(\.\.\.\)"):
+            make(device, callbacks=[xn.EarlyStopping])
+
+    def test_one_function_needs_no_list(self, device):
+        seen = []
+        make(device, callbacks=lambda trainer, record: seen.append(record["epoch"])).fit(*classes_data(20), epochs=2)
+        assert seen == [1, 2]
 
     def test_print_epoch(self, device, capsys):
         x, y = classes_data(20)
@@ -888,7 +893,8 @@ class TestPoisoning:
 
         net = xn.Sequential(Forgetful(3))
         trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="sim")
-        losses = trainer.fit(*classes_data(20), epochs=2)["loss"]
+        with pytest.warns(RuntimeWarning, match="epoch 2: the loss is nan; training has diverged"):
+            losses = trainer.fit(*classes_data(20), epochs=2)["loss"]
         assert math.isfinite(losses[0])
         assert math.isnan(losses[1])
 
@@ -966,3 +972,75 @@ class TestBudgets:
         assert seen.h2d_bytes == x.nbytes + y.nbytes + 3 * 60 * 8
         assert seen.d2h == 3
         assert seen.float64 == 0
+
+
+class TestOwnLosses:
+    """A loss of one's own may return any 0-d value: ``fit`` records what it returned."""
+
+    class Plain(xn.Loss):
+        def compute(self, y, targets, step, weights, count):
+            d = y - targets
+            return step.xp.absolute(d).sum() / count, step.xp.sign(d) / count
+
+    class TenTimes(xn.MeanSquaredError):
+        def compute(self, y, targets, step, weights, count):
+            value, dy = super().compute(y, targets, step, weights, count)
+            return value * 10, dy * 10
+
+    class Both(xn.MeanSquaredError):
+        def compute(self, y, targets, step, weights, count):
+            one, d_one = super().compute(y, targets, step, weights, count)
+            two, d_two = xn.HalfSquaredError().compute(y, targets, step, weights, count)
+            return one + two, d_one + d_two
+
+    @pytest.mark.parametrize("kind", [Plain, TenTimes, Both], ids=lambda kind: kind.__name__)
+    def test_history_is_what_evaluate_says(self, device, kind):
+        rng = np.random.default_rng(0)
+        x, y = rng.standard_normal((40, 4)), rng.standard_normal(40)
+        net = xn.Sequential(xn.Affine(1))
+        trainer = xn.Trainer(net, loss=kind(), optimizer=xn.SGD(1e-12), device=device, dtype="float64").build(4)
+        before = trainer.evaluate(x, y)["loss"]
+        assert trainer.fit(x, y, batch_size=7)["loss"] == pytest.approx([before], rel=1e-8)
+        assert xn.gradcheck(kind(), (3,), device=device)
+
+
+class TestSmallMercies:
+    def test_the_learning_rate_can_be_assigned(self, device):
+        trainer = make(device)
+        trainer.fit(*classes_data(20))
+        trainer.optimizer.learning_rate = 1e-5
+        assert trainer.fit(*classes_data(20))["learning_rate"][1] == 1e-5
+        with pytest.raises(ValueError, match="learning_rate=-1"):
+            trainer.optimizer.learning_rate = -1
+
+    def test_monitoring_an_accuracy_waits_for_a_larger_one(self, device):
+        data = classes_data(30)
+        stopping = xn.EarlyStopping(2, monitor="validation_accuracy")
+        history = make(device).fit(*data, epochs=12, validation=data, early_stopping=stopping)
+        assert stopping.best_epoch == 1 + int(np.argmax(history["validation_accuracy"]))
+
+    def test_a_validation_score_that_will_not_come_is_refused_before_training(self, device):
+        trainer = make(device)
+        with pytest.raises(ValueError, match="there is no 'val_loss' to watch; an epoch's record has epoch, loss"):
+            trainer.fit(*classes_data(20), early_stopping=xn.EarlyStopping(monitor="val_loss"))
+        assert trainer.epoch == 0
+
+    def test_history_stays_rectangular(self, device):
+        trainer, data = make(device), classes_data(20)
+        trainer.fit(*data, epochs=2)
+        trainer.fit(*data, validation=data)
+        history = trainer.fit(*data)
+        assert {len(column) for column in history.values()} == {4}
+        assert np.isnan(history["validation_loss"]).tolist() == [True, True, False, True]
+
+    def test_divergence_is_said(self, device):
+        net = xn.Sequential(xn.Affine(1))
+        trainer = xn.Trainer(net, loss=xn.MeanSquaredError(), optimizer=xn.SGD(1e30), device=device)
+        x = np.ones((4, 2), np.float32)
+        with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="diverged, try a smaller learning rate"):
+            trainer.fit(x, x[:, 0], epochs=4, batch_size=None)
+
+    def test_class_weights_as_a_list(self, device):
+        data = classes_data(20)
+        ends = [make(device).fit(*data, class_weight=w)["loss"] for w in ({0: 1, 1: 2, 2: 3}, [1, 2, 3])]
+        assert ends[0] == ends[1]

@@ -51,6 +51,13 @@ def check_count(name: str, n: Any) -> int:
     return int(n)
 
 
+def check_seed(seed: Any) -> int:
+    """A whole number from 0 on, as an int."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed={seed!r}: it is a whole number from 0 on")
+    return int(seed)
+
+
 def check_number(where: str, value: Any, *, above: float | None = None, low: float = 0.0, below: float = math.inf) -> float:
     """A finite number from ``low`` on (or greater than ``above``) and less than ``below``, as a float.
 

@@ -16,6 +16,8 @@ Metric = Callable[..., float]
 
 def accuracy(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Share of rows whose largest output is the target class; targets are labels (N, ...) or rows with one column a class."""
+    if outputs.ndim < 2:
+        raise ValueError("accuracy takes outputs (N, classes), as predict gives them; labels compare by (a == b).mean()")
     right = outputs.argmax(axis=-1) == (targets.argmax(axis=-1) if targets.shape == outputs.shape else targets)
     return _mean(right, weights)
 

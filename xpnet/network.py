@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
-from xpnet.checks import as_numbers, check_count, foreign, row_count
+from xpnet.checks import as_numbers, check_count, check_seed, foreign, row_count
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
 from xpnet.parameters import Maker, Parameters
@@ -64,7 +64,7 @@ class Sequential(Chain):
             raise ValueError("Sequential() has no layers: there is nothing to build")
         if (dtype := np.dtype(dtype)).name not in FLOATS:
             raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
-        target = resolve(device).device
+        target, seed = resolve(device).device, check_seed(seed)
         root = Maker(rebuilt=self._parameters)
         try:
             output_shape = super().build(shape, root)
@@ -87,7 +87,7 @@ class Sequential(Chain):
     def parameters(self) -> Parameters:
         """Parameters and running statistics, by name; raises NotBuilt before ``build``."""
         if self._parameters is None:
-            raise NotBuilt("the network is not built: call net.build((features,)) first, or let Trainer.fit do it")
+            raise NotBuilt("the network is not built: call net.build((features,)) or trainer.build((features,)), or fit first")
         return self._parameters
 
     @property
@@ -106,13 +106,13 @@ class Sequential(Chain):
             self._forget_passes()
         return self
 
-    def freeze(self, *names: str) -> None:
-        """Keep parameters from being updated: ``net.freeze("0")`` for layer 0, ``"0.W"`` for one array."""
-        self.parameters.freeze(*names)
+    def freeze(self, *names: str | int) -> None:
+        """Keep parameters from being updated: ``net.freeze(0)`` for layer 0, ``net.freeze("0.W")`` for one array."""
+        self.parameters.freeze(*map(str, names))
 
-    def unfreeze(self, *names: str) -> None:
+    def unfreeze(self, *names: str | int) -> None:
         """Undo :meth:`freeze`."""
-        self.parameters.freeze(*names, frozen=False)
+        self.parameters.freeze(*map(str, names), frozen=False)
 
     def step(
         self,
@@ -122,7 +122,6 @@ class Sequential(Chain):
         number: int | None = None,
         row: int = 0,
         needs_dx: bool = False,
-        results: Results | None = None,
     ) -> Pass:
         """What one pass carries; give it to ``forward``, the loss and ``backward``.
 
@@ -134,11 +133,7 @@ class Sequential(Chain):
         if number is None:
             number = self.steps_begun
             self.steps_begun += training
-        if results is None:
-            results = self._results
-        return Pass(
-            self, parameters, training=training, number=number, count=count, row=row, needs_dx=needs_dx, results=results
-        )
+        return Pass(self, parameters, self._results, training, number, count, row, needs_dx)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""

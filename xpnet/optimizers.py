@@ -50,8 +50,11 @@ class Optimizer(Configured):
         l2: float = 0.0,
         decay_all: bool = False,
         clip_norm: float | None = None,
+        **unknown: Any,
     ):
-        self._schedule = as_schedule(learning_rate)
+        if unknown:
+            known = ", ".join(self.options())
+            raise TypeError(f"{type(self).__name__} has no option {next(iter(unknown))!r}; it has {known}")
         self.learning_rate = learning_rate
         self.weight_decay, self.l2 = self._number("weight_decay", weight_decay), self._number("l2", l2)
         self.decay_all = decay_all
@@ -87,6 +90,15 @@ class Optimizer(Configured):
                 if self.weight_decay and decay:
                     xp.multiply(w, 1 - rate * self.weight_decay, out=w)
                 self.rule(xp, rate, w, g, tmp, *slots)
+
+    @property
+    def learning_rate(self) -> float | Schedule:
+        """The number or schedule; assign another one at any time."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float | Schedule) -> None:
+        self._schedule, self._learning_rate = as_schedule(rate), rate
 
     @property
     def current_rate(self) -> float:

@@ -140,7 +140,15 @@ class Parameters(Mapping[str, Parameter]):
         return found
 
     def __getitem__(self, name: str) -> Parameter:
+        if name not in self._entries:
+            raise KeyError(f"no parameter is named {name!r}; there are {', '.join(self)}")
         return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __repr__(self) -> str:
+        return f"Parameters({', '.join(f'{name} {entry.shape}' for name, entry in self.items())})"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -9,18 +9,15 @@ from xpnet.backends.device import Array
 if TYPE_CHECKING:
     from xpnet.losses import Loss
     from xpnet.network import Sequential
-    from xpnet.step import Results
 
 
-def backward_per_sample(
-    net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None, results: Results | None = None
-) -> Array:
+def backward_per_sample(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None) -> Array:
     """Assign the gradients of the whole batch by passes of batch one whose gradients are summed; return the loss (0-d).
 
     Equal to forward and backward of the minibatch up to rounding, random masks included, except
     where samples interact (batch normalisation). Nielsen's ``update_mini_batch``, chapter 1.
     """
-    whole = net.step(training=True, results=results)
+    whole = net.step(training=True)
     whole.begin(x)
     count = loss.total(y, whole, weights)
     gradient = net.parameters.device.xp.zeros_like(net.parameters.grad)

@@ -125,7 +125,7 @@ class Scratch:
 
 
 class Results:
-    """Fresh 0-d device arrays for losses, cut from one vector, so that a whole epoch is read with one copy."""
+    """Fresh 0-d device arrays for losses, cut from one vector: one allocation for many."""
 
     def __init__(self, device: Device, dtype: DTypeLike, size: int = 1024):
         self._device, self._dtype, self._size = device, dtype, size
@@ -138,10 +138,6 @@ class Results:
             self._used = 0
         self._used += 1
         return self._vector[self._used - 1, ...]
-
-    def get(self) -> np.ndarray:
-        """The values handed out so far, as one host array (one copy, one synchronisation)."""
-        return self._device.get(self._vector[: self._used])
 
 
 class Pass:
@@ -169,13 +165,12 @@ class Pass:
         self,
         network: Sequential,
         parameters: Parameters,
-        *,
+        results: Results,
         training: bool,
         number: int,
         count: Array | float | None,
         row: int,
         needs_dx: bool,
-        results: Results,
     ):
         self.network = network
         self.device, self.dtype = parameters.device, parameters.dtype

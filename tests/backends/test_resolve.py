@@ -163,7 +163,7 @@ def test_an_index_beyond_the_last_gpu_is_refused(install, gpus, visible):
 def test_not_installed():
     error = reason_of()
     assert error.reason == "not-installed"
-    assert 'pip install "xpnet[cuda13]" (driver >= 580)' in error.advice
+    assert 'pip install "cupy-cuda13x[ctk]" (driver >= 580)' in error.advice
     assert error.advice in str(error)
     assert error.problem in str(error)
 
@@ -206,12 +206,12 @@ def test_a_failed_import_names_its_first_cause_and_is_not_repeated(install, monk
         (
             {"status": 35, "driver": 12080},
             "driver-too-old",
-            'uninstall -y cupy-cuda13x and pip install "xpnet[cuda12]"',
+            'uninstall -y cupy-cuda13x and pip install "cupy-cuda12x[ctk]"',
         ),
         ({"status": 35, "driver": 11040, "built": 12090}, "driver-too-old", "update the driver to 525 or newer."),
         ({"status": 803}, "cuda-error", "cudaError803"),
         ({"nvrtc": RuntimeError("not there")}, "missing-libraries", "not found: NVRTC ["),
-        ({"nvrtc": ImportError(), "built": 12090}, "missing-libraries", 'pip install "xpnet[cuda12]"'),
+        ({"nvrtc": ImportError(), "built": 12090}, "missing-libraries", 'pip install "cupy-cuda12x[ctk]"'),
         ({"ones": lambda *_: refuse(RuntimeError("Failed to find CUDA headers"))}, "missing-libraries", "CUDA headers"),
         (
             {"ones": lambda *_: refuse(MemoryError("out of memory\n"))},

@@ -122,7 +122,7 @@ def _advise_driver(driver: int, built: int) -> str:
     update = f"update the driver to {OLDEST_DRIVER.get(built, 'a version')} or newer"
     if driver not in OLDEST_DRIVER:
         return update
-    return f'{update}, or pip uninstall -y cupy-cuda{built}x and pip install "xpnet[cuda{driver}]"'
+    return f'{update}, or pip uninstall -y cupy-cuda{built}x and pip install "cupy-cuda{driver}x[ctk]"'
 
 
 def _require_libraries(cupy: ModuleType) -> None:
@@ -152,7 +152,7 @@ def _require_product(cupy: ModuleType) -> None:
 
 def _missing_libraries(cupy: ModuleType, problem: str) -> DeviceUnavailable:
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    return DeviceUnavailable("missing-libraries", problem, f'pip install "xpnet[cuda{major}]", or the CUDA toolkit')
+    return DeviceUnavailable("missing-libraries", problem, f'pip install "cupy-cuda{major}x[ctk]", or the CUDA toolkit')
 
 
 def _failed_product(outcome: str) -> DeviceUnavailable:
@@ -168,7 +168,7 @@ def _first_cause(error: BaseException) -> str:
 
 
 def _install() -> str:
-    choices = [f'pip install "xpnet[cuda{cuda}]" (driver >= {driver})' for cuda, driver in OLDEST_DRIVER.items()]
+    choices = [f'pip install "cupy-cuda{cuda}x[ctk]" (driver >= {driver})' for cuda, driver in OLDEST_DRIVER.items()]
     return " or ".join(reversed(choices))
 
 

@@ -19,6 +19,11 @@ Shape = tuple[int, ...]
 class Configured:
     """An object whose constructor arguments stay readable as attributes of the same names."""
 
+    @classmethod
+    def options(cls) -> list[str]:
+        """Names of the constructor's arguments."""
+        return list(_arguments(cls))
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
         return {name: getattr(self, name) for name in _arguments(type(self)) if hasattr(self, name)}

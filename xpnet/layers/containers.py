@@ -34,7 +34,10 @@ class Chain(Layer):
         scratch = step.arena.scratch
         for layer in self.layers:
             scratch.taken = 0
-            x, cache = layer.forward(x, step)
+            result = layer.forward(x, step)
+            if type(result) is not tuple:
+                raise TypeError(f"{layer!r}: forward returns (output, what backward needs), not {type(result).__name__}")
+            x, cache = result
             caches.append(cache)
         return x, caches
 
@@ -47,6 +50,8 @@ class Chain(Layer):
             step.needs_dx = wanted or i > stop
             scratch.taken = 0
             dy = self.layers[i].backward(dy, cache[i], step)
+            if dy is None and step.needs_dx:
+                raise TypeError(f"{self.layers[i]!r}: backward returned None; it returns the gradient by its input")
         step.needs_dx = wanted
         return dy if wanted else None
 

@@ -83,6 +83,7 @@ class SoftmaxCrossEntropy(Loss):
                 f"SoftmaxCrossEntropy: labels have shape {targets.shape}, the outputs (N, "
                 f"{', '.join(map(str, outputs))}): there is one label for each row of outputs; "
                 f"a column (N, 1) becomes labels by labels.reshape(-1)"
+                + ("; a Flatten() layer in front makes one row of a sample of several axes" if len(outputs) > 1 else "")
             )
         labels = targets.astype(np.int64, copy=False)
         used = labels if self.ignore_index is None else labels[labels != self.ignore_index]
@@ -181,7 +182,8 @@ class SoftmaxCrossEntropy(Loss):
 
 def bad_labels(low: int, high: int, classes: int) -> str:
     """The text for labels out of range."""
+    more = f", or give the last layer {high + 1} outputs" if low >= 0 else ""
     return (
         f"SoftmaxCrossEntropy: labels reach from {low} to {high}, but the network has {classes} outputs, so they must "
-        f"lie in 0..{classes - 1}: number the classes from 0, or give the last layer {max(high + 1, 2)} outputs"
+        f"lie in 0..{classes - 1}: number the classes from 0{more}"
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,9 @@ Record = dict[str, Any]
 
 class Callback(Configured):
     """A callback with a beginning and an end; override what you need."""
+
+    def check(self, names: Sequence[str]) -> None:
+        """Called before anything else, with the names that records will hold; raise where one is missing."""
 
     def begin(self, trainer: Trainer) -> None:
         """Called once when ``fit`` begins."""
@@ -47,6 +50,8 @@ class FromFunction(Callback):
 
 def as_callback(callback: Any) -> Callback:
     """A callback as it is, a function wrapped."""
+    if isinstance(callback, type):
+        raise TypeError(f"callbacks: {callback.__name__} is a class: write {callback.__name__}(...)")
     return callback if isinstance(callback, Callback) else FromFunction(callback)
 
 
@@ -54,8 +59,8 @@ class EarlyStopping(Callback):
     """Ends the training when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
 
     ``monitor`` is a key of the record, "validation_loss" if None (the training loss without
-    validation); ``mode`` "min" or "max" says what improves. ``restore_best`` puts the parameters of
-    the best epoch back at the end. Prechelt, 1998.
+    validation); ``mode`` "min" or "max" says what improves (None: "max" for accuracies and r2, else
+    "min"). ``restore_best`` puts the parameters of the best epoch back at the end. Prechelt, 1998.
     """
 
     def __init__(
@@ -63,23 +68,29 @@ class EarlyStopping(Callback):
         patience: int = 5,
         *,
         monitor: str | None = None,
-        mode: str = "min",
+        mode: str | None = None,
         min_delta: float = 0.0,
         restore_best: bool = True,
     ):
-        if mode not in ("min", "max"):
+        if mode not in ("min", "max", None):
             raise ValueError(f"EarlyStopping(mode={mode!r}): choose 'min' or 'max'")
         self.patience = check_count("EarlyStopping: patience", patience)
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.restore_best = restore_best
+        larger_is_better = mode is None and str(monitor).endswith(("accuracy", "r2"))
+        self._sign = -1 if mode == "max" or larger_is_better else 1
         self.begin()
+
+    def check(self, names: Sequence[str]) -> None:
+        if str(self.monitor).startswith("val"):  # these come from fit alone; others a callback may add
+            watched(self.monitor, names)
 
     def begin(self, trainer: Trainer | None = None) -> None:
         self.best, self.best_epoch, self.waited = math.inf, None, 0
         self._snapshot: dict[str, np.ndarray] | None = None
 
     def __call__(self, trainer: Trainer, record: Record) -> bool:
-        value = monitored(record, self.monitor) * (1 if self.mode == "min" else -1)
+        value = self._sign * (monitored(record) if self.monitor is None else record[watched(self.monitor, record)])
         if value < self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, record["epoch"], 0
             if self.restore_best:
@@ -94,13 +105,16 @@ class EarlyStopping(Callback):
             self._snapshot = None
 
 
-def monitored(record: Record, name: str | None = None) -> float:
-    """The watched number of an epoch: the named one, else the validation loss, else the training loss."""
-    if name is None:
-        name = "validation_loss" if "validation_loss" in record else "loss"
-    if name not in record:
-        raise ValueError(f"there is no {name!r} to watch; an epoch's record has {', '.join(record)}")
-    return record[name]
+def watched(name: Any, names: Iterable[str]) -> Any:
+    """The name, refused where it is none of the names."""
+    if name not in names:
+        raise ValueError(f"there is no {name!r} to watch; an epoch's record has {', '.join(names)}")
+    return name
+
+
+def monitored(record: Record) -> float:
+    """The watched number of an epoch: the validation loss, or without one the training loss."""
+    return record["validation_loss" if "validation_loss" in record else "loss"]
 
 
 def print_epoch(trainer: Trainer, record: Record) -> None:

@@ -69,6 +69,8 @@ def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | str) -
         if class_weight != "balanced":
             raise ValueError(f'class_weight={class_weight!r}: a mapping from label to weight, or "balanced"')
         return (len(labels) / (len(classes) * counts))[index]
+    if not isinstance(class_weight, Mapping):
+        class_weight = dict(enumerate(class_weight))
     if missing := [int(c) for c in classes if c not in class_weight]:
         raise ValueError(f"class_weight has no weight for label {missing[0]}; the labels are {classes.tolist()}")
     return np.array([float(class_weight[c]) for c in classes])[index]

@@ -37,6 +37,8 @@ def row_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 def batch_rows(n: int, batch_size: int | None) -> int:
     """Rows of a full batch for a set of ``n``; refuses an empty set and a batch size below 1."""
+    if not isinstance(n, int | np.integer):
+        raise TypeError(f"the number of rows is needed, len(x), not {type(n).__name__}")
     if n < 1:
         raise ValueError("zero samples: there is nothing to train on or to evaluate")
     return n if batch_size is None else min(check_count("batch_size", batch_size), n)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,14 +14,13 @@ from tqdm import tqdm
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
-from xpnet.checks import as_array, check_count, row_count, to_host
+from xpnet.checks import as_array, check_count, check_seed, row_count, to_host
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metrics, as_metrics
 from xpnet.network import PREDICT_ROWS, Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
-from xpnet.step import Results
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
 from xpnet.training.data import Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows, row_order
@@ -38,7 +39,7 @@ class Trainer:
     (accuracy, binary_accuracy, rmse, r2), functions, or a mapping; None takes what suits the loss.
     ``callbacks`` run after every epoch (:mod:`xpnet.training.callbacks`). ``dtype`` is that of a net not built yet.
 
-    ``history`` is a dict of plain lists, one item an epoch; ``device`` says where it trains,
+    ``history`` is a dict of plain lists of equal length, one item an epoch; ``device`` says where it trains,
     ``device_reason`` why there.
     """
 
@@ -51,16 +52,16 @@ class Trainer:
         device: str | Device = "auto",
         seed: int = 0,
         metrics: Metrics = None,
-        callbacks: Sequence[Callable] = (),
+        callbacks: Callable | Sequence[Callable] = (),
         dtype: str = "float32",
     ):
         check_kind("Trainer(net", net, Sequential)
         check_kind("Trainer(loss", loss, Loss)
         check_kind("Trainer(optimizer", optimizer, Optimizer)
-        self.net, self.loss, self.optimizer, self.seed, self.dtype = net, loss, optimizer, seed, dtype
+        self.net, self.loss, self.optimizer, self.seed, self.dtype = net, loss, optimizer, check_seed(seed), dtype
         self.device, self.device_reason = resolve(device)
         self.metrics = as_metrics(metrics, loss.metrics)
-        self.callbacks = tuple(callbacks)
+        self.callbacks = tuple(map(as_callback, (callbacks,) if callable(callbacks) else callbacks))
         self.history: dict[str, list[float]] = {}
         self.epoch = 0
         self._check_trainable()
@@ -74,18 +75,16 @@ class Trainer:
         self.net.to(self.device)
         return self
 
-    def step(
-        self, x: Array, y: Array, weights: Array | None = None, *, per_sample: bool = False, results: Results | None = None
-    ) -> Array:
+    def step(self, x: Array, y: Array, weights: Array | None = None, *, per_sample: bool = False) -> Array:
         """One training step on a minibatch of device arrays; returns the loss, a 0-d array of the device.
 
         ``per_sample=True`` computes the same gradients by batch-one passes that are summed.
         """
         net = self.net
         if per_sample:
-            value = backward_per_sample(net, self.loss, x, y, weights, results)
+            value = backward_per_sample(net, self.loss, x, y, weights)
         else:
-            step = net.step(training=True, results=results)
+            step = net.step(training=True)
             outputs, cache = net.forward(x, step)
             value, dy = self.loss(outputs, y, step, weights)
             net.backward(dy, cache, step)
@@ -118,6 +117,8 @@ class Trainer:
         """
         epochs = check_count("epochs", epochs)
         callbacks = self._callbacks(early_stopping)
+        for callback in callbacks:
+            callback.check(self._record_names(validation is not None))
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
             size = batch_rows(len(data.x), batch_size)
@@ -155,7 +156,10 @@ class Trainer:
         return self._scores(data)
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
-        """The network's outputs (N, ...) as NumPy: logits where it ends in them. See :meth:`Sequential.predict`."""
+        """The network's outputs (N, ...) as NumPy: logits where it ends in them, whose ``argmax(axis=1)`` is the class.
+
+        A network of one output gives (N, 1), also where it was trained on targets (N,). See :meth:`Sequential.predict`.
+        """
         return self.net.predict(x, batch_size)
 
     def _held_out(self, validation: Data) -> Prepared:
@@ -173,20 +177,30 @@ class Trainer:
         began, n = time.perf_counter(), len(data.x)
         rate = self.optimizer.current_rate
         order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
-        results = Results(self.device, self.net.parameters.dtype, -(-n // size))
+        starts = range(0, n, size)
         with self.device.use():
-            for x, y, weights in feed.batches(order, size):
-                self.step(x, y, weights, per_sample=per_sample, results=results)
+            losses = self.device.empty((len(starts),), self.net.parameters.dtype)
+            for i, (x, y, weights) in enumerate(feed.batches(order, size)):
+                losses[i] = self.step(x, y, weights, per_sample=per_sample)
                 bar.update()
         weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
-        loss = mean(results.get(), np.add.reduceat(weights, np.arange(0, n, size)))
+        loss = mean(self.device.get(losses), np.add.reduceat(weights, starts))
         return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - began}
+
+    def _record_names(self, validation: bool) -> list[str]:
+        """Names of what an epoch's record will hold."""
+        scores = [f"validation_{name}" for name in ("loss", *self.metrics)] if validation else []
+        return ["epoch", "loss", "learning_rate", "seconds", *scores]
 
     def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
         """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""
+        before = len(self.history.get("epoch", ()))
+        for name in {**self.history, **record}:  # an epoch without validation has NaN there, so that all lists are alike long
+            self.history.setdefault(name, [math.nan] * before).append(record.get(name, math.nan))
         self.epoch += 1
-        for name, value in record.items():
-            self.history.setdefault(name, []).append(value)
+        if not math.isfinite(record["loss"]):
+            text = f"epoch {self.epoch}: the loss is {record['loss']}; training has diverged, try a smaller learning rate"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
         self.optimizer.observe(monitored(record))
         return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
 
@@ -213,8 +227,7 @@ class Trainer:
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
         if stopping is not None:
             check_kind("fit(early_stopping", stopping, EarlyStopping)
-        given = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
-        return [as_callback(c) for c in given]
+        return [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
 
     @contextlib.contextmanager
     def _building_for(self, x: Any) -> Iterator[None]:
