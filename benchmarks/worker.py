@@ -1,4 +1,4 @@
-"""Time training steps of one case with one library, in this process alone; prints one JSON line a round.
+"""Time training steps of one case with one library, in this process alone; prints one JSON line.
 
 python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, torch, products
 """

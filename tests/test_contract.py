@@ -431,8 +431,12 @@ class TestScopes:
 
     def test_a_network_inside_another_is_a_layer(self, device):
         inner = xn.Sequential(xn.Affine(3), xn.Tanh()).build((4,), device=device, seed=5)
-        outer = xn.Sequential(inner, xn.Affine(2)).build((4,), device=device)
-        assert not inner.built
+        outer = xn.Sequential(inner, xn.Affine(2))
+        with pytest.raises(ValueError, match=r"Sequential at 0 is a network of its own.*unbuild\(\) first"):
+            outer.build((4,), device=device)
+        assert inner.built
+        inner.unbuild()
+        outer.build((4,), device=device)
         assert list(outer.parameters) == ["0.0.W", "0.0.b", "1.W", "1.b"]
         with pytest.raises(xn.NotBuilt):
             inner.predict(np.zeros((1, 4)))

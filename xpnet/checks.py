@@ -90,6 +90,11 @@ def check_weights(weights: np.ndarray, name: str) -> None:
 def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:
     """The error for an array that is not where the network is."""
     argument = name.split()[-1]
+    if device.kind == "cpu" and hasattr(a, "__cuda_array_interface__"):
+        return DeviceMismatch(
+            f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: bring the array to the "
+            f"host by get() of its own device, or the network to that device by net.to(...)"
+        )
     return DeviceMismatch(
         f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: pass device.put({argument}), "
         f"with device = xn.device({device.name!r}); an array of another GPU comes to the host first, by get() of its own device"

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends import Device, resolve
 from xpnet.layers.base import Layer, Shape
 from xpnet.losses import Loss
-from xpnet.network import Sequential
+from xpnet.network import Sequential, check_shape
 
 STEPS = 1e-5, 1e-6  # of the central difference: errors of about STEP**2 * f''' + 1e-16 * |f| / STEP; the better one counts
 KINK = 1e-3  # second difference over first difference from which on the function counts as not smooth there
@@ -93,13 +93,21 @@ def gradcheck(
         net, loss = Sequential(_Outputs()), what
     else:
         net = what if isinstance(what, Sequential) else Sequential(what)
-    rows = np.asarray(x, np.float64) if x is not None else rng.standard_normal((batch, *_as_tuple(shape)))
+    if x is not None:
+        rows = np.asarray(x, np.float64)
+    elif shape is not None:
+        rows = rng.standard_normal((batch, *check_shape(shape)))
+    else:
+        raise ValueError("gradcheck needs the shape of one sample, for instance (5,), or the rows themselves, x=...")
     report = GradCheck(tolerance)
     with target.use():
         net = _built(net, rows.shape[1:], target, seed)
         problem = _Problem(net, loss, target.put(rows), y, rng, training)
         for name, value, gradient in problem.arrays():
             report.arrays.append(_compare(name, value, gradient, problem, directions, rng, tolerance))
+    if raises and not report and report.worst.error <= tolerance:
+        names = ", ".join(a.name for a in report.arrays if not a.checked)
+        raise GradientError(f"nothing to compare in {names}: every element lies at a kink; pass other rows, x=...\n{report}")
     if raises and not report:
         raise GradientError(f"the gradient of {what!r} is not that of its forward pass:\n{report}")
     return report
@@ -228,9 +236,3 @@ def _targets(loss: Loss, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return loss.prepare(rng.integers(0, shape[-1], shape[:-1]), np.dtype("float64"), shape[1:])
     except (ValueError, TypeError):
         return rng.random(shape)
-
-
-def _as_tuple(shape: int | Shape | None) -> Shape:
-    if shape is None:
-        raise ValueError("gradcheck needs the shape of one sample, for instance (5,), or the rows themselves, x=...")
-    return (shape,) if isinstance(shape, int) else tuple(shape)

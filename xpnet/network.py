@@ -58,7 +58,7 @@ class Sequential(Chain):
         """
         shape = check_shape(input_shape)
         if make is not None:
-            self.unbuild()
+            self._become_layer(shape, make)
             return super().build(shape, make)
         if not self.layers:
             raise ValueError("Sequential() has no layers: there is nothing to build")
@@ -68,14 +68,24 @@ class Sequential(Chain):
         root = Maker(rebuilt=self._parameters)
         try:
             output_shape = super().build(shape, root)
+            parameters = root.finish(target, dtype, seed)
         except BaseException:
             root.undo()
             raise
-        self._parameters = root.finish(target, dtype, seed)
+        self._parameters = parameters
         self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
         self.seed, self.steps_begun = seed, 0
         self._forget_passes()
         return self
+
+    def _become_layer(self, shape: Shape, make: Maker) -> None:
+        if not isinstance(make, Maker):
+            raise TypeError(f"Sequential.build: the device is given by name: build({shape}, device={make!r})")
+        if self.built:
+            raise ValueError(
+                f"the Sequential at {make.scope} is a network of its own, whose parameters would be lost: call its "
+                f"unbuild() first, and afterwards restore them by parameters.restore"
+            )
 
     def unbuild(self) -> None:
         """Forget the parameters and let go of the layers, which may then serve another network."""
@@ -142,7 +152,9 @@ class Sequential(Chain):
         self._check_input(x, step)
         with step.device.use():
             step.begin(x)
-            return super().forward(x, step)
+            outputs, cache = super().forward(x, step)
+        step.output_shape = outputs.shape
+        return outputs, cache
 
     def backward(self, dy: Array, cache: list, step: Pass) -> Array | None:
         """Assign every gradient for ``dy``, the loss's gradient by the outputs; uses ``cache`` up.
@@ -151,6 +163,7 @@ class Sequential(Chain):
         """
         if self._parameters is None:
             return super().backward(dy, cache, step)
+        self._check_gradient(dy, step)
         if not cache:
             raise RuntimeError(
                 "backward: this forward pass has had its backward already; run forward again with a new net.step()"
@@ -205,6 +218,16 @@ class Sequential(Chain):
                 f"forward: x is {x.dtype}, the network computes in {step.dtype}: pass device.put(x, dtype={step.dtype.name!r})"
             )
 
+    def _check_gradient(self, dy: Array, step: Pass) -> None:
+        if step.network is not self or not step.begun:
+            raise RuntimeError("backward: the step that forward was given is needed")
+        if not step.device.owns(dy):
+            raise foreign("backward: dy", dy, step.device)
+        if dy.shape != step.output_shape or dy.dtype != step.dtype:
+            raise ValueError(
+                f"backward: dy is {dy.dtype} of shape {dy.shape}, the outputs were {step.dtype} of shape {step.output_shape}"
+            )
+
     def _forget_passes(self) -> None:
         self.arenas = ArenaPool()
         self._results = Results(self.device, self.parameters.dtype)
@@ -232,7 +255,7 @@ def last_activation(chain: Any) -> str | None:
 
 def check_shape(shape: int | Shape) -> Shape:
     """A per-sample shape as a tuple of whole numbers from 1 on; a single number n means (n,)."""
-    found = (shape,) if isinstance(shape, int) else tuple(shape)
+    found = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 1 for n in found):
         raise ValueError(
             f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "

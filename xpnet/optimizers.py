@@ -56,12 +56,12 @@ class Optimizer(Configured):
             known = ", ".join(self.options())
             raise TypeError(f"{type(self).__name__} has no option {next(iter(unknown))!r}; it has {known}")
         self.learning_rate = learning_rate
-        self.weight_decay, self.l2 = self._number("weight_decay", weight_decay), self._number("l2", l2)
         self.decay_all = decay_all
+        self.weight_decay, self.l2 = self._number("weight_decay", weight_decay), self._number("l2", l2)
         self.clip_norm = None if clip_norm is None else self._number("clip_norm", clip_norm, above=0)
         self.steps = 0
         self._parameters: Parameters | None = None
-        self._version: int | None = None
+        self._version: tuple | None = None
         self._device: Device = resolve("cpu").device  # where the vectors are
         self._vectors: dict[str, Array] = {}
 
@@ -74,8 +74,11 @@ class Optimizer(Configured):
 
     def update(self, parameters: Parameters) -> None:
         """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned."""
-        if parameters is not self._parameters or parameters.version != self._version:
-            self._bind(parameters)
+        if not isinstance(parameters, Parameters):
+            raise TypeError(f"{type(self).__name__}.update takes net.parameters, not a {type(parameters).__name__}")
+        version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2))
+        if parameters is not self._parameters or version != self._version:
+            self._bind(parameters, version)
         rate = self.current_rate
         self.steps += 1
         with parameters.device.use():
@@ -136,7 +139,7 @@ class Optimizer(Configured):
         xp.divide(self.clip_norm, clip, out=clip)
         xp.minimum(clip, 1, out=clip)
 
-    def _bind(self, parameters: Parameters) -> None:
+    def _bind(self, parameters: Parameters, version: tuple) -> None:
         """Make the vectors once, and cut them and the parameters' into blocks."""
         if self._parameters is not None and parameters is not self._parameters:
             raise ValueError(
@@ -153,14 +156,14 @@ class Optimizer(Configured):
             self._vectors, self._device = vectors, device
             self._clip, self._part = (device.empty((), parameters.dtype) for _ in range(2))
             self._cut(parameters, device.block_size or max(n, 1))
-        self._parameters, self._version = parameters, parameters.version
+        self._parameters, self._version = parameters, version
 
     def _moved(self, vector: Array, device: Device) -> Array:
         return vector if device == self._device else device.put(self._device.get(vector))
 
     def _cut(self, parameters: Parameters, size: int) -> None:
         device = parameters.device
-        by_decay = not self.decay_all and bool(self.weight_decay or self.l2)
+        by_decay = not self.decay_all and bool(self.weight_decay or self.l2)  # else fewer, longer blocks
         segments = parameters.segments(by_decay=by_decay)
         spans = [(a, min(a + size, s.stop), s.decay) for s in segments for a in range(s.start, s.stop, size)]
         longest = max((b - a for a, b, _ in spans), default=0)

@@ -34,6 +34,12 @@ class Parameter:
         self.frozen = False
         self.owner: weakref.ref[Parameters] | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("value", "grad") and name in vars(self):
+            vars(self)[name][...] = value  # the view is filled, never replaced: ``W.grad = x.T @ dy`` is as good as [...]
+        else:
+            super().__setattr__(name, value)
+
     def __getstate__(self) -> dict:
         return {k: v for k, v in self.__dict__.items() if k not in ("value", "grad")} | {"owner": None}
 
@@ -70,9 +76,10 @@ class Parameters(Mapping[str, Parameter]):
 
     def bind(self, device: Device, value: Any, grad: Any, state: Any) -> None:
         """Adopt these vectors (copied to ``device`` where they are not there) and make every view anew."""
-        self.device = device
         with device.use():
-            self.value, self.grad, self.state = (_own(device, v) for v in (value, grad, state))
+            vectors = [_own(device, v) for v in (value, grad, state)]  # all of them, before anything changes
+            self.device = device
+            self.value, self.grad, self.state = vectors
             _view(self.trainable, self.value, "value")
             _view(self.trainable, self.grad, "grad")
             _view(self.running, self.state, "value")
@@ -158,6 +165,9 @@ class Parameters(Mapping[str, Parameter]):
 
     __eq__ = object.__eq__  # identity: an optimizer belongs to one set of parameters, not to any of equal names
     __hash__ = object.__hash__
+
+    def __copy__(self) -> Parameters:
+        raise TypeError("parameters belong to their network: copy.deepcopy(net), or parameters.snapshot() for the values")
 
     def __deepcopy__(self, memo: dict) -> Parameters:
         new = self.__class__.__new__(self.__class__)
@@ -261,7 +271,7 @@ def _own(device: Device, vector: Any) -> Array:
 
 def _view(entries: list[Parameter], vector: Array, attribute: str) -> None:
     for entry, part in zip(entries, _cut(entries, vector), strict=True):
-        setattr(entry, attribute, part)
+        vars(entry)[attribute] = part
 
 
 def _cut(entries: list[Parameter], vector: Any) -> list[Any]:

@@ -17,6 +17,13 @@ def backward_per_sample(net: Sequential, loss: Loss, x: Array, y: Array, weights
     Equal to forward and backward of the minibatch up to rounding, random masks included, except
     where samples interact (batch normalisation). Nielsen's ``update_mini_batch``, chapter 1.
     """
+    if len(x) == 0:
+        raise ValueError("zero samples: a mean over none is undefined")
+    with net.device.use():
+        return _summed(net, loss, x, y, weights)
+
+
+def _summed(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None) -> Array:
     whole = net.step(training=True)
     whole.begin(x)
     count = loss.total(y, whole, weights)

@@ -158,6 +158,7 @@ class Pass:
     scratch(shape, dtype=None) : lives until the current call of the layer ends (not across a call of another layer).
     """
 
+    output_shape: tuple[int, ...]
     keep: Callable[..., Array]
     scratch: Callable[..., Array]
 

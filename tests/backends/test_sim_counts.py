@@ -158,14 +158,16 @@ def test_gather_uniform_and_check_range(rows):
     assert np.array_equal(out.get(), philox.fill_uniform(1, 2, 3, 5, np.empty((4, 6), np.float32)))
     with pytest.raises(ValueError, match="contiguous"):
         device.uniform(1, 2, 3, 5, out.T)
-    assert device.check_range(i, 0, 4) is None
-    assert device.check_range(i, 0, 3) == (0, 3)
-    assert seen(lambda: device.check_range(i, 0, 3)).syncs == 0
+    assert device.check_range(i, 4) is None
+    assert device.check_range(i, 3) == (0, 3)
+    assert device.check_range(i, 3, ignore=3) is None
+    assert seen(lambda: device.check_range(i, 3)).syncs == 0
 
 
 def test_shared_constants(a):
     device = Sim(2)
-    assert device.ones(3, "float32") is device.ones(3, "float32")
+    assert device.ones(3, "float32").base is device.ones(4, "float32").base  # one vector, cut to length
+    assert device.get(device.ones(3, "float32")).tolist() == [1, 1, 1]
     assert device.arange(4).device.id == 2
 
 

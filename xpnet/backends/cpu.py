@@ -64,8 +64,9 @@ class CPU(Device):
     def uniform(self, key: int, stream: int, step: int, offset: int, out: np.ndarray) -> np.ndarray:
         return philox.fill_uniform(key, stream, step, offset, out)
 
-    def check_range(self, indices: np.ndarray, low: int, high: int) -> tuple[int, int] | None:
-        if not indices.size:
+    def check_range(self, indices: np.ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
+        used = indices if ignore is None else indices[indices != ignore]
+        if not used.size:
             return None
-        smallest, largest = int(indices.min()), int(indices.max())
-        return None if low <= smallest and largest < high else (smallest, largest)
+        smallest, largest = int(used.min()), int(used.max())
+        return None if smallest >= 0 and largest < stop else (smallest, largest)

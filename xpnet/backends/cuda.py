@@ -36,13 +36,13 @@ philox4x64_10(c, key, 0);
 for (int half = 0; half < 8; ++half) {
     ptrdiff_t element = 8 * i + half - skip;
     unsigned int bits = c[half / 2] >> 32 * (half % 2);
-    if (0 <= element && element < n) out[element] = (bits >> 8) * (1.0f / 16777216.0f);
+    if (0 <= element && element < count) out[element] = (bits >> 8) * (1.0f / 16777216.0f);
 }
 """
 
 #: The arguments of ``cupy.ElementwiseKernel`` for :meth:`CUDA.uniform`; C++ plain enough for g++, which tests it without a GPU.
 UNIFORM_KERNEL = {
-    "in_params": "uint64 key, uint64 stream, uint64 step, uint64 first_block, int64 skip, int64 n",
+    "in_params": "uint64 key, uint64 stream, uint64 step, uint64 first_block, int64 skip, int64 count",
     "out_params": "raw float32 out",
     "operation": FILL_BLOCK,
     "name": "xpnet_uniform",
@@ -123,5 +123,5 @@ class CUDA(Device):
             self._uniform(key, stream, step, block + 1, skip, out.size, out, size=blocks)
         return out
 
-    def check_range(self, indices: Array, low: int, high: int) -> tuple[int, int] | None:
+    def check_range(self, indices: Array, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
         return None  # the answer would cost a synchronisation

@@ -36,6 +36,7 @@ class Device:
     def __init__(self, name: str):
         self.name = name
         self._constants: dict[tuple, Array] = {}
+        self._ones: dict[str, Array] = {}
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
         """Copy a host array (or anything ``numpy.asarray`` takes) here; an array that is here already is returned as it is."""
@@ -77,8 +78,8 @@ class Device:
         """
         raise NotImplementedError
 
-    def check_range(self, indices: Array, low: int, high: int) -> tuple[int, int] | None:
-        """The smallest and largest index where some lie outside ``[low, high)``, else None.
+    def check_range(self, indices: Array, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
+        """The smallest and largest index where some lie outside ``[0, stop)``, those equal to ``ignore`` aside, else None.
 
         Checked where it costs no synchronisation (CPU, simulated GPU); a real GPU answers None.
         """
@@ -90,10 +91,13 @@ class Device:
             a.fill(np.nan)
 
     def ones(self, n: int, dtype: DTypeLike) -> Array:
-        """The vector of ``n`` ones, made once and shared: do not write to it."""
-        key = ("ones", n, np.dtype(dtype).char)
-        found = self._constants.get(key)
-        return self._once(key, lambda: self.xp.ones(n, dtype)) if found is None else found
+        """A vector of ``n`` ones, cut from one that grows by doubling and is shared: do not write to it."""
+        key = np.dtype(dtype).char
+        vector = self._ones.get(key)
+        if vector is None or vector.size < n:
+            with self.use():
+                vector = self._ones[key] = self.xp.ones(1 << max(n - 1, 0).bit_length(), dtype)
+        return vector[:n]
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

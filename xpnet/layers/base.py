@@ -30,7 +30,7 @@ class Configured:
 
     def __repr__(self) -> str:
         defaults = _arguments(type(self))
-        changed = [f"{k}={_short(v)}" for k, v in self.config().items() if v != defaults[k].default]
+        changed = [f"{k}={_short(v)}" for k, v in self.config().items() if not _same(v, defaults[k].default)]
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
@@ -82,6 +82,10 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
             if not any(p.kind == p.VAR_KEYWORD for p in own):
                 break
     return found
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) and not hasattr(a, "shape") and a == b)
 
 
 def _short(value: Any) -> str:

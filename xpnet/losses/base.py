@@ -20,7 +20,11 @@ NUMBER = (int, float)
 
 
 class Loss(Configured):
-    """Base of losses; one of your own overrides :meth:`compute`, and :meth:`check` if targets are not like outputs."""
+    """Base of losses; one of your own overrides :meth:`compute`.
+
+    Where its targets are not like its outputs, it also overrides :meth:`prepare`, which checks and
+    converts the host targets that ``fit`` is given, and :meth:`check_targets`, for calls by hand.
+    """
 
     #: Final activations that must not stand before this loss, since it contains them.
     contains: tuple[str, ...] = ()
@@ -43,6 +47,10 @@ class Loss(Configured):
     def total(self, targets: Array, step: Pass, weights: Array | None = None) -> Array | int:
         """Weight of these rows: their number, or the sum of their weights as a 0-d array of the device."""
         return len(targets) if weights is None else step.xp.sum(weights, out=step.keep(()))
+
+    def row_weights(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """What each row (host targets) counts for in metrics: ``weights``, and 0 where the loss passes it over."""
+        return weights
 
     def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
         """Host targets as this loss takes them, for per-sample output shape ``outputs``; refuses what does not fit."""
@@ -75,6 +83,10 @@ class Loss(Configured):
             self._check_rows(y, weights, "weights", step)
             if weights.ndim != 1:
                 raise ValueError(f"{name}: weights have shape {weights.shape}; one for each row is needed, {y.shape[:1]}")
+            if weights.dtype != y.dtype:
+                raise TypeError(
+                    f"{name}: outputs are {y.dtype}, weights {weights.dtype}: device.put(weights, dtype={y.dtype.name!r})"
+                )
         self.check_targets(y, targets, step)
 
     def _check_rows(self, y: Array, a: Array, what: str, step: Pass) -> None:

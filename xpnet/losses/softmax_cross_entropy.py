@@ -66,6 +66,12 @@ class SoftmaxCrossEntropy(Loss):
             return targets.size if labels else math.prod(targets.shape[:-1])
         return step.xp.sum(rows, out=step.keep(()))
 
+    def row_weights(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        if self.ignore_index is None or targets.dtype.kind == "f" or targets.ndim != 1:
+            return weights
+        used = (targets != self.ignore_index).astype(np.float64)
+        return used if weights is None else used * weights
+
     def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
         if targets.dtype.kind == "f" and targets.shape[1:] == outputs:
             check_finite(targets, "targets")
@@ -106,8 +112,7 @@ class SoftmaxCrossEntropy(Loss):
                 f"SoftmaxCrossEntropy: outputs have shape {y.shape}, labels {targets.shape}; "
                 f"labels of shape {y.shape[:-1]} are needed"
             )
-        ignored = 0 if self.ignore_index is None else self.ignore_index
-        found = step.device.check_range(targets, min(0, ignored), max(classes, ignored + 1))
+        found = step.device.check_range(targets, classes, self.ignore_index)
         if found:
             raise ValueError(bad_labels(*found, classes))
 

@@ -19,7 +19,7 @@ class Prepared(NamedTuple):
 
     x: Array
     y: Array
-    weights: Array | None
+    weights: np.ndarray | None  # on the host
 
 
 def prepare(
@@ -40,7 +40,7 @@ def prepare(
     rows = net.as_input(x, what + "x")
     _check_rows(device, rows, what + "x")
     weights = row_weights(net, y, sample_weight, class_weight)
-    return Prepared(rows, _targets(net, loss, y), weights)
+    return Prepared(rows, _targets(net, loss, y, what), weights)
 
 
 def row_weights(
@@ -57,7 +57,10 @@ def row_weights(
         by_class = label_weights(to_host(net.device, y), class_weight)
         check_weights(by_class, "class_weight")
         weights = by_class if weights is None else weights * by_class
-    return None if weights is None else weights.astype(net.parameters.dtype)
+    if weights is None:
+        return None
+    check_weights(weights, "sample_weight times class_weight")
+    return weights.astype(net.parameters.dtype)
 
 
 def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | str) -> np.ndarray:
@@ -87,9 +90,13 @@ def _check_rows(device: Device, rows: Array, name: str) -> None:
         check_finite(rows, name)
 
 
-def _targets(net: Sequential, loss: Loss, y: Array) -> Array:
+def _targets(net: Sequential, loss: Loss, y: Array, what: str) -> Array:
     """Checked on the host; a device array that needs no conversion stays where it is."""
     host = to_host(net.device, y)
-    prepared = loss.prepare(host, net.parameters.dtype, net.output_shape)
-    unchanged = net.device.owns(y) and prepared.dtype == y.dtype and prepared.shape == y.shape
-    return y if unchanged else prepared
+    try:
+        prepared = loss.prepare(host, net.parameters.dtype, net.output_shape)
+    except (ValueError, TypeError) as error:
+        if not what:
+            raise
+        raise type(error)(f"{what}{error}") from error
+    return y if prepared is host else prepared

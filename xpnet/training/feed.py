@@ -25,7 +25,7 @@ def minibatches(
     target = resolve(device).device
     size = batch_rows(n, batch_size)
     with target.use():
-        order = target.put(row_order(n, seed, epoch)) if shuffle else target.arange(n)
+        order = target.put(row_order(n, seed, epoch)) if shuffle else target.xp.arange(n, dtype="int64")
     for start in range(0, n, size):
         yield order[start : start + size]
 
@@ -54,21 +54,28 @@ class Feed:
     def __init__(self, device: Device, arrays: Sequence[Any]):
         self.device = device
         size = sum(a.nbytes for a in arrays if a is not None and not device.owns(a))
-        self.resident = size <= RESIDENT_BYTES or device.kind == "cpu"
+        resident = size <= RESIDENT_BYTES or device.kind == "cpu"
         with device.use():
-            self.arrays = [a if a is None or not self.resident else device.put(a) for a in arrays]
+            self.arrays = [a if a is None or not resident else device.put(a) for a in arrays]
         self._buffers: dict[tuple[int, int], Array] = {}
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[list[Array | None]]:
         """The arrays' rows in the given order, ``size`` at a time; valid until the next batch is asked for."""
+        here = any(a is not None and self.device.owns(a) for a in self.arrays)
         with self.device.use():
-            rows = self.device.put(order) if self.resident else order
+            rows = self.device.put(order) if here else order
         for start in range(0, len(order), size):
-            yield [None if a is None else self._gather(i, a, rows[start : start + size]) for i, a in enumerate(self.arrays)]
+            part = slice(start, start + size)
+            yield [None if a is None else self._gather(i, a, order[part], rows[part]) for i, a in enumerate(self.arrays)]
 
-    def _gather(self, i: int, a: Array, rows: Array) -> Array:
-        if not self.resident and not self.device.owns(a):
-            return self.device.put(a[rows])
+    def parts(self, size: int) -> Iterator[list[Array | None]]:
+        """The arrays' rows in their own order, ``size`` at a time, on the device."""
+        for start in range(0, len(self.arrays[0]), size):
+            yield [None if a is None else self.device.put(a[start : start + size]) for a in self.arrays]
+
+    def _gather(self, i: int, a: Array, host_rows: np.ndarray, rows: Array) -> Array:
+        if not self.device.owns(a):
+            return self.device.put(a[host_rows])
         key = (i, len(rows))
         if key not in self._buffers:
             self._buffers[key] = self.device.empty((len(rows), *a.shape[1:]), a.dtype)

@@ -124,6 +124,7 @@ class Trainer:
             size = batch_rows(len(data.x), batch_size)
             held_out = None if validation is None else self._held_out(validation)
         feed = Feed(self.device, data)
+        validation_feed = Feed(self.device, held_out or ())
         for callback in callbacks:
             callback.begin(self)
         steps = epochs * -(-len(data.x) // size)
@@ -132,7 +133,8 @@ class Trainer:
                 for _ in range(epochs):
                     record = self._epoch(feed, data, size, shuffle, per_sample, bar)
                     if held_out is not None:
-                        record |= {f"validation_{name}": value for name, value in self._scores(held_out).items()}
+                        scores = self._scores(validation_feed, held_out)
+                        record |= {f"validation_{name}": value for name, value in scores.items()}
                     if self._end_epoch(record, callbacks):
                         break
             finally:
@@ -153,7 +155,7 @@ class Trainer:
         """Loss and metrics in inference mode: {"loss": ..., "accuracy": ...}. Changes nothing."""
         data = prepare(self.net, self.loss, x, y, sample_weight)
         batch_rows(len(data.x), None)
-        return self._scores(data)
+        return self._scores(Feed(self.net.device, data), data)
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """The network's outputs (N, ...) as NumPy: logits where it ends in them, whose ``argmax(axis=1)`` is the class.
@@ -204,24 +206,25 @@ class Trainer:
         self.optimizer.observe(monitored(record))
         return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
 
-    def _scores(self, data: Prepared) -> dict[str, float]:
+    def _scores(self, feed: Feed, data: Prepared) -> dict[str, float]:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
-        net, device = self.net, self.net.device
-        outputs = np.empty((len(data.x), *net.output_shape), net.parameters.dtype)
-        losses, counts = [], []
-        for start in range(0, len(data.x), PREDICT_ROWS):
-            part = slice(start, start + PREDICT_ROWS)
-            with device.use():
-                x, y, weights = (None if a is None else device.put(a[part]) for a in data)
+        net, device, n = self.net, self.net.device, len(data.x)
+        outputs = np.empty((n, *net.output_shape), net.parameters.dtype)
+        starts = range(0, n, PREDICT_ROWS)
+        with device.use():
+            pairs = device.empty((len(starts), 2), net.parameters.dtype)
+            for i, (x, y, weights) in enumerate(feed.parts(PREDICT_ROWS)):
                 step = net.step(training=False)
                 out, _ = net.forward(x, step)
-                value, _ = self.loss(out, y, step, weights)
-                outputs[part] = device.get(out)
-                losses.append(float(to_host(device, value)))
-                counts.append(float(to_host(device, self.loss.total(y, step, weights))))
-        targets, weights = (None if a is None else to_host(device, a) for a in (data.y, data.weights))
-        scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
-        return {"loss": mean(losses, counts), **scores}
+                pairs[i, 0] = self.loss(out, y, step, weights)[0]
+                pairs[i, 1] = self.loss.total(y, step, weights)
+                outputs[starts[i] : starts[i] + PREDICT_ROWS] = device.get(out)
+        targets = to_host(device, data.y)
+        weights = self.loss.row_weights(targets, data.weights)
+        scores = dict.fromkeys(self.metrics, math.nan)
+        if weights is None or weights.any():
+            scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
+        return {"loss": mean(*device.get(pairs).T), **scores}
 
     def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping

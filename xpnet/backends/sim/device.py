@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import philox
-from xpnet.backends.cpu import aligned_empty
+from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
 from xpnet.backends.sim.array import fresh, ndarray, operand, upload
 from xpnet.backends.sim.counters import counters
@@ -88,10 +88,6 @@ class Sim(Device):
         counters.launches += 1
         return out
 
-    def check_range(self, indices: ndarray, low: int, high: int) -> tuple[int, int] | None:
+    def check_range(self, indices: ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
         """Looks at the values, uncounted: no GPU could do this without waiting, which is why the simulator does."""
-        values = indices._a
-        if not values.size:
-            return None
-        smallest, largest = int(values.min()), int(values.max())
-        return None if low <= smallest and largest < high else (smallest, largest)
+        return CPU.check_range(self, indices._a, stop, ignore)  # type: ignore[arg-type]
