@@ -443,3 +443,24 @@ def test_repr_rebuilds_the_optimizer(case):
     again = eval(repr(optimizer), {**vars(xn)})
     assert again.config() == optimizer.config()
     assert CASES[case]["options"].items() <= again.config().items()
+
+
+def test_decay_assigned_later_leaves_the_biases_alone(device):
+    net = xn.Sequential(xn.Affine(2, bias_init=xn.initializers.ones)).build((3,), device=device)
+    optimizer = xn.SGD(0.1)
+    net.parameters.grad.fill(0)
+    optimizer.update(net.parameters)
+    optimizer.weight_decay = 0.5
+    optimizer.update(net.parameters)
+    assert (net.parameters.snapshot()["0.b"] == 1).all()
+
+
+def test_a_network_instead_of_its_parameters_is_refused(device):
+    net = xn.Sequential(xn.Affine(2)).build((3,), device=device)
+    with pytest.raises(TypeError, match=r"SGD\.update takes net\.parameters, not a Sequential"):
+        xn.SGD(0.1).update(net)
+
+
+def test_unknown_options_name_the_rule_and_what_it_has():
+    with pytest.raises(TypeError, match="Adam has no option 'lr'; it has learning_rate, beta1"):
+        xn.Adam(lr=1e-3)

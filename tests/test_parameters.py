@@ -414,3 +414,51 @@ class TestInitializers:
 def test_helper_network_has_all_it_should(device):
     """The network that other test files use: two affine layers around an activation and a dropout."""
     assert list(mlp(device=device).parameters) == ["0.W", "0.b", "3.W", "3.b"]
+
+
+class TestAssignment:
+    def test_assigning_fills_the_view(self, device):
+        """``W.grad = ...`` is what a newcomer writes: it must reach the vector that the optimizer reads."""
+
+        class Assigning(xn.Affine):
+            def backward(self, dy, x, step):
+                self.W.grad = x.T @ dy
+                self.b.grad = dy.sum(axis=0)
+                return dy @ self.W.value.T
+
+        assert xn.gradcheck(Assigning(3), (4,), device=device)
+        net = xn.Sequential(Assigning(2)).build((4,), device=device)
+        trainer = xn.Trainer(net, loss=xn.MeanSquaredError(), optimizer=xn.SGD(0.1), device=device)
+        before = net.parameters.snapshot()["0.W"]
+        trainer.fit(np.ones((4, 4)), np.ones((4, 2)))
+        assert not np.array_equal(net.parameters.snapshot()["0.W"], before)
+        with device.use():
+            net.layers[0].W.value = device.put(np.full((4, 2), 7, np.float32))
+        assert (net.parameters.snapshot()["0.W"] == 7).all()
+
+    def test_a_shallow_copy_is_refused(self):
+        net = xn.Sequential(xn.Affine(2)).build((4,))
+        with pytest.raises(TypeError, match=r"copy\.deepcopy\(net\)"):
+            copy.copy(net.parameters)
+
+    def test_a_move_that_fails_changes_nothing(self, monkeypatch):
+        net = xn.Sequential(xn.Affine(2)).build((4,))
+        before = net.predict(np.ones((3, 4)))
+
+        def full(self, shape, dtype):
+            raise MemoryError("the device is full")
+
+        monkeypatch.setattr(type(xn.device("sim")), "empty", full)
+        with pytest.raises(MemoryError):
+            net.to("sim")
+        assert net.device.name == "cpu"
+        np.testing.assert_array_equal(net.predict(np.ones((3, 4))), before)
+
+    def test_a_rebuild_whose_initial_values_fail_changes_nothing(self):
+        layer = xn.Affine(2)
+        net = xn.Sequential(layer).build((4,))
+        before = net.predict(np.ones((3, 4)))
+        layer.init = lambda rng, shape: np.zeros((1, 1))
+        with pytest.raises(ValueError, match=r"0\.W has shape \(4, 2\)"):
+            net.build((4,))
+        np.testing.assert_array_equal(net.predict(np.ones((3, 4))), before)

@@ -1044,3 +1044,95 @@ class TestSmallMercies:
         data = classes_data(20)
         ends = [make(device).fit(*data, class_weight=w)["loss"] for w in ({0: 1, 1: 2, 2: 3}, [1, 2, 3])]
         assert ends[0] == ends[1]
+
+
+class TestTheBorder:
+    def test_what_a_loss_prepares_is_what_it_gets(self, device):
+        class Hinge(xn.Loss):
+            def prepare(self, targets, dtype, outputs):
+                return super().prepare(2 * targets - 1, dtype, outputs)
+
+            def compute(self, y, targets, step, weights, count):
+                seen.update(np.unique(step.device.get(targets)).tolist())
+                return (y * 0).sum() / count, y * 0
+
+        seen = set()
+        net = xn.Sequential(xn.Affine(1))
+        trainer = xn.Trainer(net, loss=Hinge(), optimizer=xn.SGD(1.0), device=device, metrics=())
+        y = np.array([0, 1, 1, 0], np.float32)
+        for targets in (y, y[:, None], device.put(y[:, None])):
+            trainer.fit(np.ones((4, 2)), targets)
+        assert seen == {-1, 1}
+
+    def test_unshuffled_batches_are_the_receivers_own(self, device):
+        with device.use():
+            for rows in xn.minibatches(3, None, shuffle=False, device=device):
+                rows += 100
+        assert device.get(device.arange(3)).tolist() == [0, 1, 2]
+
+    def test_weights_that_cancel_are_refused(self, device):
+        x, y = classes_data(20)
+        with pytest.raises(ValueError, match="sample_weight times class_weight: weights are not negative and not all 0"):
+            make(device).fit(x, y, sample_weight=(y == 0) * 1.0, class_weight={0: 0, 1: 1, 2: 1})
+
+    def test_ignored_rows_do_not_count_in_the_accuracy(self, device):
+        x, y = classes_data(60)
+        trainer = make(device, loss=xn.SoftmaxCrossEntropy(ignore_index=-1))
+        trainer.fit(x, y, epochs=3)
+        some = np.where(np.arange(60) % 2, y, -1)
+        assert trainer.evaluate(x, some)["accuracy"] == trainer.evaluate(x[1::2], y[1::2])["accuracy"]
+        assert math.isnan(trainer.evaluate(x, np.full(60, -1))["accuracy"])
+
+    def test_inputs_too_large_for_the_device_with_targets_on_it(self, monkeypatch):
+        monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
+        device, (x, y) = xn.device("sim"), classes_data(40)
+        ends = []
+        for targets in (y, device.put(y)):
+            trainer = make(device)
+            trainer.fit(x, targets, epochs=2, batch_size=7)
+            ends.append(bits(trainer.net))
+        assert ends[0] == ends[1]
+
+    def test_validation_data_go_to_the_device_once(self):
+        x, y = classes_data(3000)
+        copied = []
+        for epochs in (1, 5):
+            with counters.record() as seen:
+                make("sim").fit(x[:64], y[:64], epochs=epochs, validation=(x, y))
+            copied.append(seen.h2d_bytes)
+        assert copied[1] - copied[0] == 4 * 64 * 8  # the order of the rows, epoch by epoch
+
+    def test_per_sample_steps_on_another_than_the_current_gpu(self):
+        device, (x, y) = xn.device("sim:1"), classes_data(6)
+        trainer = make(device).build(x.shape[1])
+        trainer.step(device.put(x, "float32"), device.put(y), per_sample=True)
+
+
+class TestGradientsByHand:
+    @pytest.mark.parametrize(
+        ("dy", "message"),
+        [(np.zeros(3, np.float32), r"of shape \(3,\).*\(6, 3\)"), (np.zeros((6, 3)), "float64.*float32"),
+         (np.zeros((5, 3), np.float32), r"\(5, 3\).*\(6, 3\)")],
+        ids=["shape", "dtype", "rows"],
+    )  # fmt: skip
+    def test_backward_refuses_what_the_outputs_were_not(self, device, dy, message):
+        x, _ = classes_data(6)
+        net = make(device).build(x.shape[1]).net
+        step = net.step(training=True)
+        _, cache = net.forward(device.put(x, "float32"), step)
+        with pytest.raises(ValueError, match=message):
+            net.backward(device.put(dy), cache, step)
+
+    def test_labels_beside_the_ignored_one_are_checked(self, device):
+        x, y = classes_data(6)
+        trainer = make(device, loss=xn.SoftmaxCrossEntropy(ignore_index=255)).build(x.shape[1])
+        for bad in (77, -3):
+            labels = np.where(np.arange(6) == 2, bad, np.where(np.arange(6) == 3, 255, y))
+            with pytest.raises(ValueError, match=f"{bad}"):
+                trainer.step(device.put(x, "float32"), device.put(labels))
+
+    def test_weights_of_another_precision_are_refused(self, device):
+        x, y = classes_data(6)
+        trainer = make(device).build(x.shape[1])
+        with pytest.raises(TypeError, match="outputs are float32, weights int64"):
+            trainer.step(device.put(x, "float32"), device.put(y), device.put(np.ones(6, np.int64)))
