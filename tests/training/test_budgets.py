@@ -1,0 +1,115 @@
+"""What a training step costs a GPU, counted on the simulated one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from core_helpers import classes_data
+from trainer_helpers import make
+
+import xpnet as xn
+from xpnet.backends.sim import counters
+
+
+class TestPoisoning:
+    def test_gradients_are_nan_before_each_backward_on_the_simulated_gpu(self):
+        found = []
+
+        class Peek(xn.Affine):
+            def backward(self, dy, x, step):
+                found.append(np.isnan(step.device.get(self.W.grad)).all())
+                return super().backward(dy, x, step)
+
+        xn.Trainer(xn.Sequential(Peek(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="sim").fit(
+            *classes_data(20), batch_size=5
+        )
+        assert found == [True] * 4
+
+    def test_a_forgotten_gradient_shows_in_the_history(self):
+        class Forgetful(xn.Affine):
+            def backward(self, dy, x, step):
+                step.matmul(x.T, dy, out=self.W.grad)
+
+        net = xn.Sequential(Forgetful(3))
+        trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="sim")
+        with pytest.warns(RuntimeWarning, match="epoch 2: the loss is nan; training has diverged"):
+            losses = trainer.fit(*classes_data(20), epochs=2)["loss"]
+        assert math.isfinite(losses[0])
+        assert math.isnan(losses[1])
+
+
+# Launches of one training step, measured: a change here is a change of speed on a GPU and wants a reason.
+LAUNCHES = {
+    "book": 29,  # 784-30-10, sigmoid, half squared error, SGD: forward 12, loss 4, backward 11, update 2
+    "benchmark": 45,  # 784-256-128-10, ReLU, softmax cross-entropy, Adam: forward 8, loss 15, backward 12, update 10
+}
+
+
+def budget_case(name):
+    if name == "book":
+        net = xn.Sequential(xn.Affine(30), xn.Sigmoid(), xn.Affine(10), xn.Sigmoid())
+        return net, xn.HalfSquaredError(), xn.SGD(3.0)
+    net = xn.Sequential(xn.Affine(256), xn.ReLU(), xn.Affine(128), xn.ReLU(), xn.Affine(10))
+    return net, xn.SoftmaxCrossEntropy(), xn.Adam(1e-3)
+
+
+class TestBudgets:
+    """Counted on the simulated GPU."""
+
+    def measure(self, name):
+        net, loss, optimizer = budget_case(name)
+        trainer = xn.Trainer(net, loss=loss, optimizer=optimizer, device="sim").build((784,))
+        device, rng = trainer.device, np.random.default_rng(0)
+        x, labels = rng.random((32, 784), np.float32), rng.integers(0, 10, 32)
+        y = labels if name == "benchmark" else xn.datasets.one_hot(labels, 10)
+        x, y = device.put(x), device.put(y)
+        for _ in range(2):
+            trainer.step(x, y)
+        found = []
+        for _ in range(4):
+            with counters.record() as seen:
+                trainer.step(x, y)
+            found.append(seen)
+        return found
+
+    @pytest.mark.parametrize("name", LAUNCHES)
+    def test_nothing_hidden_in_a_step(self, name):
+        for seen in self.measure(name):
+            assert (seen.syncs, seen.copies, seen.float64, seen.allocations) == (0, 0, 0, 0), seen.causes
+
+    @pytest.mark.parametrize("name", LAUNCHES)
+    def test_launches(self, name):
+        assert [seen.launches for seen in self.measure(name)] == [LAUNCHES[name]] * 4
+
+    def test_reading_the_loss_is_one_copy(self):
+        trainer = make("sim").build((4,))
+        value = trainer.step(*(trainer.device.put(a) for a in classes_data(9)))
+        with counters.record() as seen:
+            trainer.device.get(value)
+        assert (seen.d2h, seen.h2d) == (1, 0)
+
+    def test_an_epoch_copies_its_order_there_and_its_losses_back(self):
+        """Two copies an epoch of a set that lives on the device, whatever the number of steps; none of them float64."""
+        trainer = make("sim")
+        x, y = (trainer.device.put(a) for a in classes_data(60))
+        trainer.fit(x, y, batch_size=6)
+        counts = []
+        for epochs in (1, 3):
+            with counters.record() as seen:
+                trainer.fit(x, y, epochs=epochs, batch_size=6)
+            counts.append((seen.h2d, seen.d2h, seen.syncs, seen.float64))
+        assert tuple(np.subtract(counts[1], counts[0])) == (2, 2, 2, 0)
+        assert counts[0][3] == 0
+
+    def test_host_data_go_there_once(self):
+        trainer = make("sim")
+        x, y = classes_data(60)
+        trainer.fit(x, y, batch_size=6)
+        with counters.record() as seen:
+            trainer.fit(x, y, epochs=3, batch_size=6)
+        assert seen.h2d == 2 + 3  # rows and labels, and the order of each epoch
+        assert seen.h2d_bytes == x.nbytes + y.nbytes + 3 * 60 * 8
+        assert seen.d2h == 3
+        assert seen.float64 == 0
