@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet.backends.cuda import UNIFORM_KERNEL
+from xpnet.backends.cuda import DOT_KERNEL, UNIFORM_KERNEL
 
 pytestmark = pytest.mark.kernels
 
@@ -34,9 +34,26 @@ def generated_source(cupy, kernel):
     return _kernel._get_elementwise_kernel_code(infos, _kernel._TypeMap(()), *source)
 
 
+def generated_reduction(cupy, kernel, dtype):
+    """The same for a reduction of two contiguous vectors to a 0-d array."""
+    from cupy._core import _carray, _kernel, _reduction, _scalar
+
+    def info(parameter):
+        if parameter.name in ("_in_ind", "_out_ind"):
+            return _kernel._ArgInfo(INDEXER, _carray.Indexer, None, int(parameter.name == "_in_ind"), True, True)
+        if parameter.name == "_block_stride":
+            return _kernel._ArgInfo(SCALAR, _scalar.CScalar, np.dtype("int32"), 0, True, True)
+        return _kernel._ArgInfo(ARRAY, cupy.ndarray, np.dtype(dtype), int(parameter.name != "out"), True, True)
+
+    types = _kernel._TypeMap((("T", np.dtype(dtype).type), ("IndexT", "int32")))
+    shape = (kernel.nin, kernel.nout, kernel._params, tuple(map(info, kernel._params)), types, kernel.name, 512)
+    expressions = (kernel.identity, kernel.map_expr, kernel.reduce_expr, kernel.post_map_expr, kernel.preamble)
+    return _reduction._ReductionKernel_get_cached_function_code(*shape, kernel.reduce_type, *expressions, ())
+
+
 @pytest.fixture
 def compiled(cupy, monkeypatch):
-    """A function from a kernel and an architecture to its machine code."""
+    """A function from a kernel's source and an architecture to its machine code."""
     from cupy._core import core
     from cupy.cuda import compiler
 
@@ -45,8 +62,8 @@ def compiled(cupy, monkeypatch):
     headers = "".join(f"#include <{header}>\n" for header in core._cupy_header_list)
     options = (*core.assemble_cupy_compiler_options(()), "-ftz=true")
 
-    def compiled(kernel, arch):
-        return compiler.compile_using_nvrtc(headers + generated_source(cupy, kernel), options, arch=arch)[0]
+    def compiled(source, arch):
+        return compiler.compile_using_nvrtc(headers + source, options, arch=arch)[0]
 
     return compiled
 
@@ -54,10 +71,17 @@ def compiled(cupy, monkeypatch):
 @pytest.mark.parametrize("arch", ["75", "80", "90"])
 def test_uniform_compiles(cupy, compiled, arch):
     kernel = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
-    assert compiled(kernel, arch).startswith(b"\x7fELF")
+    assert compiled(generated_source(cupy, kernel), arch).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("arch", ["75", "80", "90"])
+def test_dot_compiles(cupy, compiled, arch, dtype):
+    kernel = cupy.ReductionKernel(**DOT_KERNEL)
+    assert compiled(generated_reduction(cupy, kernel, dtype), arch).startswith(b"\x7fELF")
 
 
 def test_a_wrong_kernel_does_not_compile(cupy, compiled):
     wrong = UNIFORM_KERNEL | {"operation": "out[i] = undefined_name"}
     with pytest.raises(cupy.cuda.compiler.CompileException, match="undefined_name"):
-        compiled(cupy.ElementwiseKernel(**wrong), "90")
+        compiled(generated_source(cupy, cupy.ElementwiseKernel(**wrong)), "90")
