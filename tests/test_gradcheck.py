@@ -330,3 +330,10 @@ class TestRefused:
     def test_mistakes(self, call, error, message):
         with pytest.raises(error, match=message):
             call()
+
+
+def test_the_callers_rows_are_not_written_to(device):
+    """Not even for a moment: they may be read-only."""
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    x.flags.writeable = False
+    assert xn.gradcheck(xn.Tanh(), x=x, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from xpnet.backends.device import Array
 from xpnet.checks import as_array, as_numbers, check_finite, check_weights, row_count, to_host
 from xpnet.losses.base import Loss
 from xpnet.network import Sequential
+
+ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
 
 class Prepared(NamedTuple):
@@ -28,7 +30,7 @@ def prepare(
     x: Any,
     y: Any,
     sample_weight: Any = None,
-    class_weight: Mapping[int, float] | str | None = None,
+    class_weight: ClassWeight = None,
     what: str = "",
 ) -> Prepared:
     """Check everything and convert it; raises ValueError or TypeError that names what disagrees."""
@@ -43,9 +45,7 @@ def prepare(
     return Prepared(rows, _targets(net, loss, y, what), weights)
 
 
-def row_weights(
-    net: Sequential, y: Array, sample_weight: Any, class_weight: Mapping[int, float] | str | None
-) -> np.ndarray | None:
+def row_weights(net: Sequential, y: Array, sample_weight: Any, class_weight: ClassWeight) -> np.ndarray | None:
     """Weight of each row as the product of both kinds, None where neither is given."""
     weights = None
     if sample_weight is not None:
@@ -63,7 +63,7 @@ def row_weights(
     return weights.astype(net.parameters.dtype)
 
 
-def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | str) -> np.ndarray:
+def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | Sequence[float] | str) -> np.ndarray:
     """Weight of each row by its label; "balanced" gives every class the same sum, the mean weight being 1."""
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"class_weight needs integer labels of shape (N,), not {labels.dtype} of shape {labels.shape}")

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from xpnet.network import PREDICT_ROWS, Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
-from xpnet.training.data import Prepared, prepare
+from xpnet.training.data import ClassWeight, Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows, row_order
 
 Data = tuple[Any, Any]
@@ -101,7 +101,7 @@ class Trainer:
         validation: Data | None = None,
         shuffle: bool = True,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None,
+        class_weight: ClassWeight = None,
         early_stopping: EarlyStopping | int | None = None,
         per_sample: bool = False,
         progress: bool = True,
@@ -110,8 +110,9 @@ class Trainer:
 
         ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)`` is
         evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
-        label to weight, or "balanced". ``early_stopping`` is a patience in epochs or an :class:`EarlyStopping`.
-        ``per_sample=True`` runs the same steps one sample at a time. The progress bar shows on terminals only.
+        label to weight, a list with one weight a label, or "balanced". ``early_stopping`` is a patience in
+        epochs or an :class:`EarlyStopping`. ``per_sample=True`` runs the same steps one sample at a time.
+        The progress bar shows on terminals only.
 
         Raises ValueError or TypeError for data that do not fit, before anything is changed.
         """
@@ -261,7 +262,8 @@ class Trainer:
 
 def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
     """Weighted mean; 0 where nothing weighs anything, as in the losses."""
-    return float(np.dot(values, weights)) / (float(np.sum(weights)) or 1.0)
+    values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
+    return float(values @ weights) / (float(weights.sum()) or 1.0)
 
 
 def check_kind(where: str, value: Any, kind: type) -> None:
