@@ -139,7 +139,9 @@ class Sequential(Chain):
         is for who splits a batch: ``count`` is the whole batch's weight, ``row`` the index of the first
         row in hand, ``number`` the step whose random masks to use (the next one's if None).
         """
-        parameters = self.parameters  # raises where there are none yet
+        parameters = self._parameters
+        if parameters is None:
+            parameters = self.parameters  # raises
         if number is None:
             number = self.steps_begun
             self.steps_begun += training

@@ -79,7 +79,7 @@ class Optimizer(Configured):
         version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2))
         if parameters is not self._parameters or version != self._version:
             self._bind(parameters, version)
-        rate = self.current_rate
+        rate = self._schedule(self.steps)
         self.steps += 1
         with parameters.device.use():
             xp = parameters.device.xp

@@ -32,6 +32,7 @@ class Arena:
         self._arrays: list[Array] = []
         self._keys: list[tuple] = []
         self._spares: dict[int, Array] = {}
+        self._ones: dict[int, Array] = {}
         self._next = 0
         self.scratch = Scratch(device, dtype)
 
@@ -55,6 +56,12 @@ class Arena:
             self._device.poison(self._arrays[i])
         return self._arrays[i]
 
+    def ones(self, n: int) -> Array:
+        """A vector of ``n`` ones, made once: do not write to it."""
+        if n not in self._ones:
+            self._ones[n] = self._device.xp.ones(n, self._dtype)
+        return self._ones[n]
+
     def _swap(self, i: int, shape: tuple[int, ...], dtype: DTypeLike | None) -> None:
         if i not in self._spares or getrefcount(self._spares[i]) > _UNHELD:
             self._spares[i] = self._device.empty(shape, dtype or self._dtype)
@@ -62,36 +69,40 @@ class Arena:
 
 
 class ArenaPool:
-    """The arenas of one network: one per (mode, input shape) for each pass under way, few shapes kept per mode."""
+    """The arenas of one network: one per (mode, input shape) for each pass under way, few shapes kept per mode.
+
+    Several threads may take and give: a list's ``pop`` and ``append`` are atomic, and only a new kind takes the lock.
+    """
 
     SHAPES_PER_MODE = 4
 
     def __init__(self) -> None:
         self._free: dict[tuple, list[Arena]] = {}
-        self._lock = threading.RLock()  # re-entrant: collecting garbage inside `take` may end in `give`
+        self._lock = threading.RLock()  # re-entrant: collecting garbage inside may end in `give`
 
     def take(self, key: tuple, device: Device, dtype: DTypeLike) -> Arena:
         """An arena for ``key`` = (training, input shape), no other pass's, at its beginning."""
-        with self._lock:
-            free = self._free[key] = self._free.pop(key, [])  # moved to the end: the kind most recently used
-            if not free:
-                self._make_room(key[0])
-                return Arena(device, dtype)
-            arena = free.pop()
+        try:
+            arena = self._free[key].pop()
+        except (KeyError, IndexError):
+            self._admit(key)
+            return Arena(device, dtype)
         arena.reset()
         return arena
 
     def give(self, key: tuple, arena: Arena) -> None:
         """Keep the arena of an ended pass for the next one of its kind."""
-        with self._lock:
-            if key in self._free:
-                self._free[key].append(arena)
+        free = self._free.get(key)
+        if free is not None:
+            free.append(arena)
 
-    def _make_room(self, mode: bool) -> None:
-        """The kinds of a mode that were unused for longest go."""
-        same_mode = [k for k in self._free if k[0] == mode]
-        for old in same_mode[: -self.SHAPES_PER_MODE]:
-            del self._free[old]
+    def _admit(self, key: tuple) -> None:
+        """Move a kind to the end; of its mode's kinds, those that had to make an arena longest ago go."""
+        with self._lock:
+            self._free[key] = self._free.pop(key, [])
+            same_mode = [k for k in self._free if k[0] == key[0]]
+            for old in same_mode[: -self.SHAPES_PER_MODE]:
+                del self._free[old]
 
 
 class Scratch:
@@ -216,7 +227,7 @@ class Pass:
 
     def sum_rows(self, x: Array, out: Array) -> Array:
         """Column sums of a matrix, as a product with ones (quicker than ``sum(axis=0)`` on a CPU)."""
-        return self.xp.matmul(self.device.ones(x.shape[0], x.dtype), x, out=out)
+        return self.xp.matmul(self.arena.ones(len(x)), x, out=out)
 
     def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
         """Scratch float32 numbers in [0, 1): the same for one seed, step, stream and row on every device."""

@@ -166,8 +166,7 @@ def test_gather_uniform_and_check_range(rows):
 
 def test_shared_constants(a):
     device = Sim(2)
-    assert device.ones(3, "float32").base is device.ones(4, "float32").base  # one vector, cut to length
-    assert device.get(device.ones(3, "float32")).tolist() == [1, 1, 1]
+    assert device.arange(4) is device.arange(4)
     assert device.arange(4).device.id == 2
 
 

@@ -36,7 +36,6 @@ class Device:
     def __init__(self, name: str):
         self.name = name
         self._constants: dict[tuple, Array] = {}
-        self._ones: dict[str, Array] = {}
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
         """Copy a host array (or anything ``numpy.asarray`` takes) here; an array that is here already is returned as it is."""
@@ -89,15 +88,6 @@ class Device:
         """Fill float memory with NaN, so that reading it before it is written shows."""
         if a.dtype.kind == "f":
             a.fill(np.nan)
-
-    def ones(self, n: int, dtype: DTypeLike) -> Array:
-        """A vector of ``n`` ones, cut from one that grows by doubling and is shared: do not write to it."""
-        key = np.dtype(dtype).char
-        vector = self._ones.get(key)
-        if vector is None or vector.size < n:
-            with self.use():
-                vector = self._ones[key] = self.xp.ones(1 << max(n - 1, 0).bit_length(), dtype)
-        return vector[:n]
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

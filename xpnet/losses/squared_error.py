@@ -36,10 +36,11 @@ def squared_error(
     """``factor / count`` times the sum of squared differences, and its gradient."""
     xp = step.xp
     dy = xp.subtract(y, targets, out=step.keep(y.shape))
-    left = dy
+    flat = weighted = dy.reshape(-1)
     if weights is not None:
         left = xp.multiply(dy, per_row(weights, dy), out=step.scratch(dy.shape))
-    value = step.device.dot(left.reshape(-1), dy.reshape(-1), out=step.result())
+        weighted = left.reshape(-1)
+    value = step.device.dot(weighted, flat, out=step.result())
     if weights is not None:
         xp.copyto(dy, left)
     return scale(value, factor, count), scale(dy, 2 * factor, count)
