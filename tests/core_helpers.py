@@ -54,9 +54,7 @@ def allocations(device: xn.Device) -> Iterator[SimpleNamespace]:
     """Counts in ``.count`` what the block allocates: every array on the simulated GPU, elsewhere every ``device.empty``."""
     seen = SimpleNamespace(count=0)
     if device.kind == "sim":
-        from xpnet.backends.sim import counters
-
-        with counters.record() as counts:
+        with xn.ledger() as counts:
             yield seen
         seen.count = counts.allocations
         return

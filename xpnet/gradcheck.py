@@ -145,7 +145,7 @@ class _Problem:
 
     def _forward(self) -> tuple[Any, Any, Any]:
         step = self.net.step(training=self.training, number=0, needs_dx=True)  # one number: the same masks every time
-        step.updates_state = False
+        step.updates_state = step.checks_gradients = False  # a forgotten gradient shows in the comparison
         return *self.net.forward(self.x, step), step
 
 

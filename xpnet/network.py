@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
+from xpnet.backends.places import Place
 from xpnet.checks import as_numbers, check_count, check_seed, foreign, row_count
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
-from xpnet.parameters import Maker, Parameters
+from xpnet.parameters import Maker, Parameter, Parameters
 from xpnet.step import ArenaPool, Pass, Results
 from xpnet.summary import summarize
 
@@ -23,6 +25,10 @@ class NotBuilt(RuntimeError):
     """The network has no parameters yet."""
 
 
+class GradientMissing(RuntimeError):
+    """A backward pass left a parameter's gradient unassigned, or added to what the last pass had left there."""
+
+
 class Sequential(Chain):
     """Layers one after another: ``Sequential(Affine(64), ReLU(), Affine(10))``.
 
@@ -32,6 +38,7 @@ class Sequential(Chain):
 
     Attributes after ``build``: ``parameters`` (by name, and the flat vectors), ``input_shape`` and
     ``output_shape`` per sample, ``output_activation`` (class name of the layer that makes the outputs, or None),
+    ``debug`` (assign True to have every backward pass checked for gradients that it left unassigned, as on ``sim``),
     ``device``, ``seed``, ``steps_begun`` (training passes, which number the random masks).
     """
 
@@ -171,11 +178,13 @@ class Sequential(Chain):
                 "backward: this forward pass has had its backward already; run forward again with a new net.step()"
             )
         with step.device.use():
-            if self.debug or step.device.poisons:
-                step.device.poison(self._parameters.grad)
+            if step.checks_gradients:
+                step.device.mark_unwritten(self._parameters.grad)
             step.needs_dx = step.input_gradient
             dx = super().backward(dy, cache, step)
-        cache.clear()  # lets go of the buffers, so that the next step finds them free
+            cache.clear()  # lets go of the buffers, so that the next step finds them free
+            if step.checks_gradients:
+                self._require_gradients(step.device)
         return dx
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
@@ -230,6 +239,13 @@ class Sequential(Chain):
                 f"backward: dy is {dy.dtype} of shape {dy.shape}, the outputs were {step.dtype} of shape {step.output_shape}"
             )
 
+    def _require_gradients(self, device: Device) -> None:
+        if not device.is_unwritten(self.parameters.grad):
+            return
+        for parameter in self.parameters.trainable:
+            if device.is_unwritten(parameter.grad):
+                raise GradientMissing(missing_gradient(self, parameter))
+
     def _forget_passes(self) -> None:
         self.arenas = ArenaPool()
         self._results = Results(self.device, self.parameters.dtype)
@@ -253,6 +269,17 @@ def last_activation(chain: Any) -> str | None:
         elif type(layer).__name__ not in ("Identity", "Flatten", "Dropout"):
             return type(layer).__name__
     return None
+
+
+def missing_gradient(net: Sequential, parameter: Parameter) -> str:
+    """The text for a gradient that its layer's ``backward`` did not assign, with the place of that method."""
+    layer = next((layer for layer in net.walk() if any(value is parameter for value in vars(layer).values())), net)
+    code = inspect.unwrap(type(layer).backward).__code__
+    return (
+        f"{Place(code.co_filename, code.co_firstlineno)}: backward of {layer!r} left the gradient of {parameter.name} "
+        f"unassigned, or added to it: "
+        f"assign it, for instance by step.matmul(x.T, dy, out=self.W.grad) or self.W.grad[...] = dy.sum(axis=0)"
+    )
 
 
 def check_shape(shape: int | Shape) -> Shape:

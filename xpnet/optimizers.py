@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, NamedTuple
 
-from xpnet.backends import resolve
+from xpnet.backends import ledger, resolve
 from xpnet.backends.device import Array, Device
 from xpnet.checks import check_number
 from xpnet.layers.base import Configured
@@ -93,6 +93,7 @@ class Optimizer(Configured):
                 if self.weight_decay and decay:
                     xp.multiply(w, 1 - rate * self.weight_decay, out=w)
                 self.rule(xp, rate, w, g, tmp, *slots)
+        ledger.step_ended()
 
     @property
     def learning_rate(self) -> float | Schedule:

@@ -158,6 +158,7 @@ class Pass:
     ----------
     xp, device, dtype : where and in what precision the pass computes.
     training, updates_state : whether dropout is on, whether running statistics may be written.
+    checks_gradients : whether backward makes sure that every gradient was assigned (on ``sim``, and where ``net.debug``).
     needs_dx : whether the layer being asked must return the gradient of its input.
     arena : the buffers, from the forward pass on (``begun``).
     count : what a loss divides by, where it is not the weight of the rows in hand: the whole batch's.
@@ -190,6 +191,7 @@ class Pass:
         self.training = self.updates_state = training
         self.number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
+        self.checks_gradients = network.debug or self.device.poisons
         self.begun = False
 
     def begin(self, x: Array) -> None:

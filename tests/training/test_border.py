@@ -10,7 +10,6 @@ from core_helpers import bits, classes_data, regression_data
 from trainer_helpers import make, timeless
 
 import xpnet as xn
-from xpnet.backends.sim import counters
 from xpnet.training import feed
 
 
@@ -65,7 +64,7 @@ class TestInputs:
         for budget in (1 << 30, 0):
             monkeypatch.setattr(feed, "RESIDENT_BYTES", budget)
             trainer = make(device).build((4,))
-            with counters.record() as seen:
+            with xn.ledger() as seen:
                 history = trainer.fit(x, y, epochs=3, batch_size=batch_size, **options)
             ends.append((bits(trainer), timeless(history)))
             copied.append(seen.h2d_bytes)
@@ -194,7 +193,7 @@ class TestTheBorder:
         x, y = classes_data(3000)
         copied = []
         for epochs in (1, 5):
-            with counters.record() as seen:
+            with xn.ledger() as seen:
                 make("sim").fit(x[:64], y[:64], epochs=epochs, validation=(x, y))
             copied.append(seen.h2d_bytes)
         assert copied[1] - copied[0] == 4 * 64 * 8  # the order of the rows, epoch by epoch

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends import philox
+from xpnet.backends import ledger, philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
 
 PHILOX = """
@@ -73,6 +73,7 @@ class CUDA(Device):
         self.index = index
         self.xp = cupy
         self._uniform = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
+        ledger.watch_cuda(cupy)
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
         if not isinstance(a, self.xp.ndarray):
@@ -82,15 +83,15 @@ class CUDA(Device):
                 f"device({self.name!r}).put got an array of cuda:{a.device.id}: "
                 f"bring it to the host with device('cuda:{a.device.id}').get first"
             )
-        with self.use():
+        with self.use(), ledger.during("device.put", asked=True):
             return self.xp.asarray(a, dtype)
 
     def get(self, a: Array) -> np.ndarray:
-        with self.use():
+        with self.use(), ledger.during("device.get", asked=True):
             return a.get()
 
     def synchronize(self) -> None:
-        with self.use():
+        with self.use(), ledger.during("device.synchronize", asked=True):
             self.xp.cuda.get_current_stream().synchronize()
 
     def use(self) -> contextlib.AbstractContextManager:

@@ -12,6 +12,10 @@ Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy sh
 DTypeLike = Any
 
 
+#: Bits of a quiet NaN for elements of 4 and 8 bytes; arithmetic hands them on, and makes no such NaN by itself.
+UNWRITTEN = {4: 0x7FC0DEAD, 8: 0x7FF8DEADDEADDEAD}
+
+
 class DeviceMismatch(TypeError):
     """An array of one device reached an operation of another."""
 
@@ -88,6 +92,14 @@ class Device:
         """Fill float memory with NaN, so that reading it before it is written shows."""
         if a.dtype.kind == "f":
             a.fill(np.nan)
+
+    def mark_unwritten(self, a: Array) -> None:
+        """Fill float memory with a NaN of its own bits, by which :meth:`is_unwritten` knows it again."""
+        a.view(f"uint{8 * a.itemsize}").fill(UNWRITTEN[a.itemsize])
+
+    def is_unwritten(self, a: Array) -> bool:
+        """Whether some element still is as marked, or was computed from one that was; waits for the device."""
+        return bool((a.view(f"uint{8 * a.itemsize}") == UNWRITTEN[a.itemsize]).any())
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from xpnet.backends.cpu import CPU
@@ -18,6 +20,9 @@ VALID_NAMES = "'cpu', 'cuda' (the current GPU), 'cuda:1', 'sim', 'sim:1' or 'aut
 NAME = re.compile(r"(cpu|auto)|(cuda|sim)(?::([0-9]+))?")
 OTHER_NAMES = {"gpu": "cuda", "cupy": "cuda", "numpy": "cpu"}
 NOTHING_BROKEN = {"not-installed", "no-driver", "no-device"}  # as on most laptops: no reason for "auto" to warn
+
+
+_simulating = False
 
 
 class Resolution(NamedTuple):
@@ -42,9 +47,22 @@ def resolve(name: str | Device) -> Resolution:
     if isinstance(name, Device):
         return Resolution(name, "given as a device")
     kind, index = _parse(name)
+    if _simulating and kind in ("auto", "cuda"):
+        return Resolution(_made("sim", index or 0), f"the simulated GPU stands in for {name!r}")
     if kind == "auto":
         return _choose()
     return Resolution(_named(kind, index), "asked for by name")
+
+
+@contextlib.contextmanager
+def simulated() -> Iterator[None]:
+    """Inside, the names "cuda", "cuda:1" and "auto" are answered by the simulated GPU, in all threads."""
+    global _simulating
+    before, _simulating = _simulating, True
+    try:
+        yield
+    finally:
+        _simulating = before
 
 
 def device_or_cpu(name: str) -> Device:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import ledger
 from xpnet.backends.device import DeviceMismatch
 from xpnet.backends.sim import indexing
-from xpnet.backends.sim.counters import counters
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.place import PLACES, Place, current
 from xpnet.backends.sim.rules import fate_of_host_array
@@ -39,7 +39,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
         if memptr is not None or strides is not None:
             raise NotImplementedError("the simulated GPU makes no array from a pointer or from strides")
         self._a, self._base, self._place = poisoned(np.empty(shape, dtype, order)), None, current.place
-        counters.allocated(self._a)
+        ledger.made(self._a)
 
     def __getattr__(self, name: str) -> Any:
         if name in SURFACE["ndarray"]:
@@ -83,8 +83,9 @@ class ndarray:  # noqa: N801 - CuPy's own name
     def imag(self) -> ndarray:
         if self._a.dtype.kind == "c":
             return view(self._a.imag, self)
-        counters.launches += 1
-        return fresh(np.zeros_like(self._a), self._place)
+        zeros = np.zeros_like(self._a)
+        ledger.launched("imag", zeros)
+        return fresh(zeros, self._place)
 
     @property
     def data(self) -> types.SimpleNamespace:
@@ -105,7 +106,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
             out = np.empty(self._a.shape, self._a.dtype, order)
         if self._a.dtype != out.dtype or self._a.shape != out.shape:
             raise TypeError(f"{out.dtype}{out.shape} cannot be obtained from {self._a.dtype}{self._a.shape}")
-        counters.copied_out(self._a.nbytes, ".get()")
+        ledger.copied_out(self._a.nbytes, ".get()")
         out[...] = self._a
         return out
 
@@ -116,19 +117,19 @@ class ndarray:  # noqa: N801 - CuPy's own name
             raise TypeError(f"{arr.dtype} array cannot be set to {self._a.dtype} array")
         if self._a.shape != arr.shape:
             raise ValueError(f"Shape mismatch. Old shape: {self._a.shape}, new shape: {arr.shape}")
-        counters.copied_in(arr.nbytes, ".set()")
+        ledger.copied_in(arr.nbytes, ".set()")
         self._a[...] = arr
 
     def item(self) -> Any:
-        counters.synchronised(".item()")
+        ledger.copied_out(self._a.nbytes, ".item()")
         return self._a.item()
 
     def tolist(self) -> Any:
-        counters.copied_out(self._a.nbytes, ".tolist()")
+        ledger.copied_out(self._a.nbytes, ".tolist()")
         return self._a.tolist()
 
     def tobytes(self, order: Any = "C") -> bytes:
-        counters.copied_out(self._a.nbytes, ".tobytes()")
+        ledger.copied_out(self._a.nbytes, ".tobytes()")
         return self._a.tobytes(order)
 
     def __float__(self) -> float:
@@ -144,8 +145,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
         return self._scalar(complex)
 
     def _scalar(self, kind: Callable) -> Any:
-        """Counted as a synchronisation only: the few bytes that come along cost nothing beside it."""
-        counters.synchronised(f"{kind.__name__}()")
+        ledger.copied_out(self._a.nbytes, f"{kind.__name__}()")
         return kind(self._a)
 
     def __repr__(self) -> str:
@@ -158,13 +158,16 @@ class ndarray:  # noqa: N801 - CuPy's own name
         return self._text(lambda a: format(a, spec))
 
     def _text(self, write: Callable[[np.ndarray], str]) -> str:
-        counters.copied_out(self._a.nbytes, "print")
+        ledger.copied_out(self._a.nbytes, "print")
         return write(self._a)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        raise TypeError(
+        error = TypeError(
             "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
         )
+        if ledger.forgives(error):
+            return np.array(self._a, dtype)
+        raise error
 
     # Copies and pickles.
 
@@ -196,9 +199,10 @@ class ndarray:  # noqa: N801 - CuPy's own name
             return view(self._a[parts if Ellipsis in parts else (*parts, ...)], self)
         values = operand(self, "indexing")[parts]
         if any(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in parts):
-            counters.synchronised("boolean mask")
-        counters.launches += 1
-        return fresh(values if values.base is None else values.copy(), self._place)
+            ledger.synchronised("boolean mask")
+        values = values if values.base is None else values.copy()
+        ledger.launched("getitem", values, values)
+        return fresh(values, self._place)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         target, values = operand(self, "assignment"), operand(value, "assignment")
@@ -211,7 +215,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
             if isinstance(value, ndarray) and owner(value) is owner(self) and indexing.same_memory(target, values):
                 return  # the end of `a[i] += b`: CuPy skips this copy as well
             target[...] = values
-        counters.launches += 1
+        ledger.launched("setitem", target if not advanced else values, values)
 
 
 _new = object.__new__
@@ -222,7 +226,7 @@ def fresh(values: Any, place: Place) -> ndarray:
     array = _new(ndarray)
     array._a = a = values if type(values) is np.ndarray else np.asarray(values)
     array._base, array._place = None, place
-    counters.allocated(a)
+    ledger.made(a)
     return array
 
 
@@ -242,7 +246,7 @@ def upload(values: Any, dtype: Any = None, order: Any = "K", cause: str = "xp.as
     a = np.array(values, dtype=dtype, order=order)
     if a.dtype.char not in DTYPES:
         raise ValueError(f"Unsupported dtype {a.dtype}")
-    counters.copied_in(a.nbytes, cause)
+    ledger.copied_in(a.nbytes, cause)
     return fresh(a, current.place)
 
 
@@ -252,7 +256,7 @@ def operand(x: Any, function: str) -> Any:
         return x._a if x._place is current.place else on_current(x)._a
     if isinstance(x, SCALARS):
         return x
-    raise refusal(x, function)
+    return host_array(x, function)
 
 
 def on_current(x: ndarray) -> ndarray:
@@ -264,11 +268,15 @@ def on_current(x: ndarray) -> ndarray:
     )
 
 
-def refusal(x: Any, function: str) -> TypeError:
+def host_array(x: Any, function: str) -> np.ndarray:
+    """Refuse what is no array of a device; a host array is let through where the ledger forgives and notes it."""
     text = f"Unsupported type {type(x)} in cupy.{function}"
-    if isinstance(x, np.ndarray):
-        return DeviceMismatch(f"{text}: a host array; copy it with device.put first{fate_of_host_array(function)}")
-    return TypeError(text)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(text)
+    error = DeviceMismatch(f"{text}: a host array; copy it with device.put first{fate_of_host_array(function)}")
+    if ledger.forgives(error):
+        return x
+    raise error
 
 
 def index_parts(key: Any) -> tuple[tuple, bool]:
@@ -284,7 +292,7 @@ def _index_part(k: Any) -> Any:
         return on_current(k)._a
     if isinstance(k, (list, np.ndarray)):
         k = np.asarray(k) if len(k) else np.empty(0, np.intp)
-        counters.copied_in(k.nbytes, "host index array")
+        ledger.copied_in(k.nbytes, "host index array")
     return k
 
 

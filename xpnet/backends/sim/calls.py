@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.sim.array import fresh, index_parts, ndarray, on_current, operand, refusal, view
-from xpnet.backends.sim.counters import counters
+from xpnet.backends import ledger
+from xpnet.backends.sim import flops
+from xpnet.backends.sim.array import fresh, host_array, index_parts, ndarray, on_current, operand, view
 from xpnet.backends.sim.place import current
 from xpnet.backends.sim.rules import (
     ARRAY_PARAMETERS,
+    GATHERS,
     HOST_PARAMETERS,
     INDEX_PARAMETERS,
     METADATA,
@@ -48,8 +50,10 @@ class UFunc:
         if out is not None:
             return self._into(values, out, options)
         result = self._f(*values, **options)
-        counters.launches += 1
-        return fresh(result, place) if self.nout == 1 else tuple(fresh(r, place) for r in result)
+        results = (result,) if self.nout == 1 else result
+        ledger.launched(self.__name__, *values, *results)
+        wrapped = tuple(fresh(r, place) for r in results)
+        return wrapped[0] if self.nout == 1 else wrapped
 
     def _into(self, values: list, out: Any, options: dict) -> ndarray:
         if type(out) is tuple:
@@ -65,7 +69,7 @@ class UFunc:
             if np.broadcast(*values).shape != shape:
                 raise ValueError("Out shape is mismatched")  # NumPy would repeat the result to fill a larger out
         self._f(*values, out=a, **options)
-        counters.launches += 1
+        ledger.launched(self.__name__, *values, a)
         return out
 
     def _split(self, args: tuple, out: Any) -> tuple[tuple, Any]:
@@ -81,8 +85,9 @@ class UFunc:
         target = operand(a, name + ".at")
         if target.dtype.name not in SCATTERS[name]:
             raise TypeError(f"cupy.{name}.at does not support {target.dtype} (CuPy takes {sorted(SCATTERS[name])})")
-        getattr(np, name).at(target, index_parts(indices)[0], operand(b, name + ".at"))
-        counters.launches += 1
+        added = operand(b, name + ".at")
+        getattr(np, name).at(target, index_parts(indices)[0], added)
+        ledger.launched(name + ".at", added, added)
 
     def _only_for(self, names: frozenset[str] | set[str], method: str, spec: str) -> Callable:
         if self.__name__ in names:
@@ -123,10 +128,15 @@ def function(name: str, f: Callable, spec: str) -> Callable:
         dtype = kwargs.pop("dtype", None) if check.casts else None
         seen: list[ndarray] = []
         values = [_value(x, name, seen) for x in args]
-        result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
         if waits or (name == "where" and len(values) == 1):
-            counters.synchronised(cause)
-        return _settled(result if dtype is None else np.asarray(result, dtype), seen, out)
+            ledger.synchronised(cause)
+        result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
+        wrapped, launched = _settled(result if dtype is None else np.asarray(result, dtype), seen, out)
+        if launched is not None:
+            results = launched or [out._a] if isinstance(out, ndarray) else launched
+            touched = [a._a for a in seen] if name.rpartition(".")[2] not in GATHERS else results
+            ledger.launched(name, *touched, *results, flops=flops.of_call(name, values, result))
+        return wrapped
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -159,7 +169,7 @@ def _argument_rules(name: str, check: CallCheck) -> Callable[[tuple, dict], None
 def _list_for_array(x: Any, name: str, parameter: str) -> None:
     if parameter not in INDEX_PARAMETERS:
         raise TypeError(f"cupy.{name}: {parameter} must be an array of the device, not a {type(x).__name__}")
-    counters.copied_in(np.asarray(x).nbytes, "host index array")
+    ledger.copied_in(np.asarray(x).nbytes, "host index array")
 
 
 def _refuse_on_host(name: str, arguments: Iterable[tuple[str, Any]]) -> None:
@@ -178,22 +188,20 @@ def _value(x: Any, name: str, seen: list[ndarray]) -> Any:
         seen.append(on_current(x))
         return x._a
     if isinstance(x, np.ndarray):
-        raise refusal(x, name)
+        return host_array(x, name)
     if type(x) in (list, tuple):
         return type(x)(_value(item, name, seen) for item in x)
     return x
 
 
-def _settled(result: Any, seen: list[ndarray], out: Any) -> Any:
-    """Wrap what NumPy returned and count it: one launch, unless all of it is views of the arguments."""
+def _settled(result: Any, seen: list[ndarray], out: Any) -> tuple[Any, list[np.ndarray] | None]:
+    """What NumPy returned, wrapped, and the new arrays in it; None for them if nothing was launched, as all are views."""
     if type(out) is ndarray and result is out._a:
-        counters.launches += 1
-        return out
-    before = counters.allocations
+        return out, []
     wrapped = _wrapped(result, seen)
-    if result is None or out is not None or counters.allocations > before:
-        counters.launches += 1
-    return wrapped
+    items = wrapped if isinstance(wrapped, tuple | list) else (wrapped,)
+    new = [x._a for x in items if isinstance(x, ndarray) and x._base is None and not any(x is a for a in seen)]
+    return wrapped, new if new or result is None or out is not None else None
 
 
 def _wrapped(result: Any, seen: list[ndarray]) -> Any:
@@ -239,14 +247,14 @@ def matmul(name: str, spec: str) -> Callable:
         values: Any = [operand(x, name) for x in args]
         if out is None:
             result = multiply(*values, **options)
-            counters.launches += 1
+            ledger.launched(name, *values, result, flops=flops.of_call(name, values, result))
             return fresh(result, current.place)
         target = operand(out, name)
         multiply(*values, out=target, **options)
-        counters.launches += 1
+        ledger.launched(name, *values, target, flops=flops.of_call(name, values, target))
         if not target.flags.c_contiguous or target.dtype != np.result_type(*values):
-            counters.launches += 1
-            counters.allocated(np.empty_like(target))
+            ledger.launched("copy", target, target)
+            ledger.allocated(target.nbytes)
         return out
 
     call.__name__ = call.__qualname__ = name

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends import ledger
 from xpnet.backends.sim.array import fresh, ndarray, on_current, operand, upload, view
-from xpnet.backends.sim.counters import counters
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.place import current
 
@@ -72,7 +72,7 @@ def _copied(obj: Any, dtype: Any, order: Any) -> ndarray:
         values = np.array(on_current(obj)._a, dtype, order=order)
     else:
         return upload(obj, dtype, order)
-    counters.launches += 1
+    ledger.launched("copy", values, values)
     return fresh(values, current.place)
 
 
@@ -81,7 +81,7 @@ def _converted(a: ndarray, dtype: Any, order: Any) -> ndarray:
     values = np.asarray(on_current(a)._a, dtype, order)
     if values is a._a:
         return a
-    counters.launches += 1
+    ledger.launched("astype", a._a, values)
     return fresh(values, current.place)
 
 

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends import philox
+from xpnet.backends import ledger, philox
 from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
 from xpnet.backends.sim.array import fresh, ndarray, operand, upload
-from xpnet.backends.sim.counters import counters
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.namespace import xp
 from xpnet.backends.sim.place import PLACES
 
 
 class Sim(Device):
-    """NumPy behind CuPy's own rules; see ``counters`` for what a GPU would have done.
+    """NumPy behind CuPy's own rules; what a GPU would have done goes into :func:`xpnet.ledger`.
 
     It has no clock and no streams, and float32 denormals do not flush to zero as they do in CuPy's kernels.
     """
@@ -35,16 +34,17 @@ class Sim(Device):
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> ndarray:
         self._refuse_foreign(a)
-        with self.place:
+        with self.place, ledger.during("device.put", asked=True):
             if not isinstance(a, ndarray):
-                return upload(a, dtype, cause="device.put")
+                return upload(a, dtype)
             return a if dtype is None else xp.asarray(a, dtype)
 
     def get(self, a: ndarray) -> np.ndarray:
         self._refuse_foreign(a)
         if not isinstance(a, ndarray):
             raise DeviceMismatch(f"device({self.name!r}).get takes an array of this device, not {type(a)}")
-        return a.get()
+        with ledger.during("device.get", asked=True):
+            return a.get()
 
     def _refuse_foreign(self, a: Any) -> None:
         if isinstance(a, ndarray) and a.device is not self.place:
@@ -55,7 +55,8 @@ class Sim(Device):
             raise DeviceMismatch(f"device({self.name!r}) was given an array of a real GPU: get() it there first")
 
     def synchronize(self) -> None:
-        counters.synchronised("device.synchronize()")
+        with ledger.during("device.synchronize", asked=True):
+            ledger.synchronised("device.synchronize")
 
     def use(self) -> contextlib.AbstractContextManager:
         return self.place
@@ -69,14 +70,21 @@ class Sim(Device):
     def poison(self, a: ndarray) -> None:
         poisoned(a._a)  # uncounted: a GPU does nothing of the kind
 
+    def mark_unwritten(self, a: ndarray) -> None:
+        super().mark_unwritten(a._a)  # uncounted, like poison
+
+    def is_unwritten(self, a: ndarray) -> bool:
+        return super().is_unwritten(a._a)
+
     def gather(self, a: ndarray, rows: ndarray, out: ndarray) -> ndarray:
         with self.place:
             return xp.take(a, rows, axis=0, out=out)
 
     def dot(self, a: ndarray, b: ndarray, out: ndarray) -> ndarray:
         with self.place:
-            np.dot(operand(a, "dot"), operand(b, "dot"), out=operand(out, "dot"))
-        counters.launches += 1
+            first, second = operand(a, "dot"), operand(b, "dot")
+            np.dot(first, second, out=operand(out, "dot"))
+        ledger.launched("dot", first, second, flops=2 * first.size)
         return out
 
     def uniform(self, key: int, stream: int, step: int, offset: int, out: ndarray) -> ndarray:
@@ -85,7 +93,7 @@ class Sim(Device):
         if not values.flags.c_contiguous or values.dtype != np.float32:
             raise ValueError(f"uniform fills contiguous float32, not {values.dtype} with strides {values.strides}")
         philox.fill_uniform(key, stream, step, offset, values)
-        counters.launches += 1
+        ledger.launched("uniform", values)
         return out
 
     def check_range(self, indices: ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:

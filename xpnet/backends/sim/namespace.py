@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.sim import creation, methods, random
+from xpnet.backends.sim import creation, cuda, methods, random
 from xpnet.backends.sim.array import ndarray
 from xpnet.backends.sim.calls import UFunc, function, matmul
 from xpnet.backends.sim.rules import NOT_SIMULATED, SHARED_VALUES
@@ -78,6 +78,19 @@ xp = Namespace(
         {},
         stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks, SURFACE["stride_tricks"]),
     ),
-    random=Namespace("cupy.random", None, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator),
+    random=Namespace(
+        "cupy.random", random.LEGACY, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator
+    ),
+    cuda=Namespace(
+        "cupy.cuda",
+        None,
+        SURFACE["cuda"],
+        Device=cuda.Device,
+        Stream=cuda.Stream,
+        get_current_stream=cuda.get_current_stream,
+        is_available=cuda.is_available,
+        runtime=cuda.runtime,
+    ),
+    __version__=SURFACE["cupy"],
 )
 methods.complete(xp)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Self
 
+from xpnet.backends import ledger
+
 
 class Place:
     """One simulated GPU; ``with place:`` makes it the current device of this thread, and nests."""
@@ -20,6 +22,14 @@ class Place:
 
     def __exit__(self, *exc_info: object) -> None:
         current.place = current.left.pop()
+
+    def use(self) -> Self:
+        """Make it current from here on."""
+        current.place = self
+        return self
+
+    def synchronize(self) -> None:
+        ledger.synchronised("Device.synchronize()")
 
     def __int__(self) -> int:
         return self.id

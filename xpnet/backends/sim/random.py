@@ -24,5 +24,9 @@ class Generator:
         return method
 
 
+#: The functions of the old interface (``randn``, ``seed``, ...) share one state, here too.
+LEGACY = np.random.RandomState()
+
+
 def default_rng(seed: Any = None) -> Generator:
     return seed if isinstance(seed, Generator) else Generator(seed)

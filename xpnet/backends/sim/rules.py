@@ -35,8 +35,11 @@ NOT_SIMULATED = _names(
     "apply_along_axis apply_over_axes piecewise fromfunction fromiter frombuffer fromfile fromstring genfromtxt"
     " loadtxt load save savez savez_compressed savetxt array2string array_repr array_str asarray_chkfinite"
     " get_printoptions set_printoptions printoptions from_dlpack show_config require byteswap dump dumps"
-    " cuda fft polynomial testing"
+    " fft polynomial testing"
 )
+
+# They read as many elements as they write, however large their source is.
+GATHERS = _names("take take_along_axis choose diag diagonal")
 
 # Parameters that hold an array: a list in their place is refused by CuPy where NumPy converts it.
 ARRAY_PARAMETERS = _names("a a1 a2 arr arr1 arr2 ar ar1 ar2 array ary b element m M v x x1 x2 y")

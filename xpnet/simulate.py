@@ -1,0 +1,101 @@
+"""Run a user's training script on the simulated GPU and tell what a real one would have been asked to do."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xpnet.backends.ledger import Ledger, ledger
+from xpnet.backends.places import Place, works_on_behalf
+from xpnet.backends.resolve import simulated
+from xpnet.backends.sim.stand_in import cupy_simulated
+
+
+@dataclasses.dataclass
+class Simulation:
+    """What :func:`simulate` found: the ledger, and what ended the script, if not its last line.
+
+    ``status`` is an exit status: the script's own, 1 where a real GPU would have stopped it, else 0.
+    """
+
+    script: str
+    book: Ledger
+    error: BaseException | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """The user's line at which the script ended with an error."""
+        frames = [] if self.error is None else users_frames(self.error)
+        return Place(frames[-1].filename, frames[-1].lineno or 0) if frames else None
+
+    @property
+    def status(self) -> int:
+        if isinstance(self.error, SystemExit):
+            code = self.error.code
+            if code is not None and code != 0:
+                return code if isinstance(code, int) else 1
+        elif self.error is not None:
+            return 130 if isinstance(self.error, KeyboardInterrupt) else 1
+        return int(any(event.kind == "mistake" for event in self.book.events.values()))
+
+    def __str__(self) -> str:
+        book = self.book
+        found = str(book) if book.launches or book.allocations or book.events else NOTHING
+        return f"{self._ending()}\n\n{found}"
+
+    def _ending(self) -> str:
+        error = self.error
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            return f"{self.script} ran to its end."
+        if isinstance(error, SystemExit):
+            return f"{self.script} ended by itself with exit status {error.code}."
+        if isinstance(error, KeyboardInterrupt):
+            return f"{self.script} was stopped at {self.place}."
+        trace = "".join(traceback.format_list(users_frames(error)))
+        return f"{self.script} ended with an error:\n{trace}{self.place}: {type(error).__name__}: {error}"
+
+
+NOTHING = (
+    'Nothing ran on the simulated GPU: the script asked for none of the devices "cuda", "auto" and "sim", and computed\n'
+    'nothing with cupy. In xpnet the device is named by Trainer(..., device="auto") or net.build(..., device="cuda").'
+)
+
+
+def simulate(script: str, arguments: Sequence[str] = ()) -> Simulation:
+    """Run a Python file with "cuda", "auto" and ``import cupy`` answered by the simulated GPU, and a ledger open.
+
+    Host arrays among device arrays are noted as mistakes, and the script goes on, so that one run finds
+    them all; every other error ends it, as it would end it on a real GPU. Processes that the
+    script starts are not followed. Raises FileNotFoundError where there is no such file.
+    """
+    path = Path(script)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {script!r}")
+    with simulated(), cupy_simulated(), ledger(forgiving=True) as book, _as_main(path, arguments):
+        found = Simulation(script, book)
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            found.error = error
+    return found
+
+
+def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The part of a traceback that is in the user's files."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not works_on_behalf(frame.filename)]
+
+
+@contextlib.contextmanager
+def _as_main(path: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """``sys.argv`` and the search path as ``python script.py arguments`` would have them."""
+    before = sys.argv, sys.path[:]
+    sys.argv, sys.path[:0] = [str(path), *arguments], [str(path.resolve().parent)]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = before
