@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not config.getoption("--device"):
-        gpu = resolve("auto")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a broken GPU is told below
+            gpu = resolve("auto")
         state = "a GPU is here: run again with --device=cuda" if gpu.device.kind == "cuda" else f"not run: {gpu.reason}"
         terminalreporter.write_line(f"devices: cpu and sim (the simulated GPU). A real GPU was {state}")
 

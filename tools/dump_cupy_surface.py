@@ -2,7 +2,8 @@
 
 Run it where CuPy is installed; no GPU is needed, since the wheel imports without a driver:
 
-    python tools/dump_cupy_surface.py [path]
+    python tools/dump_cupy_surface.py [path]            # write it
+    python tools/dump_cupy_surface.py --check [path]    # write nothing, print what differs; the exit status is 1 then
 
 The file maps each public name to its signature in one line: ``"a, axis=, *, dtype="`` (``=`` marks a
 default, ``/`` and ``*`` bound the positional-only and the keyword-only names), ``"ufunc 2 1"`` (inputs,
@@ -11,11 +12,11 @@ outputs), ``"value"`` for what is no function and ``"any"`` where the signature 
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import pathlib
 import re
-import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -64,22 +65,54 @@ def public(owner: Any) -> list[str]:
     return [n for n in dir(owner) if not n.startswith("_")]
 
 
-def main() -> None:
-    warnings.simplefilter("ignore")
-    target = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
-    content = {
+def whole_surface() -> dict[str, Any]:
+    """The content of the file; the two versions say what it was made with."""
+    return {
         "cupy": cupy.__version__,
         "numpy": numpy.__version__,
         "namespace": surface(cupy, public(cupy)),
         "linalg": surface(cupy.linalg, public(cupy.linalg)),
         "stride_tricks": surface(cupy.lib.stride_tricks, public(cupy.lib.stride_tricks)),
         "random": surface(cupy.random, public(cupy.random)),
+        "cuda": surface(cupy.cuda, public(cupy.cuda)),
         "ndarray": surface(cupy.ndarray, public(cupy.ndarray)),
         "Generator": surface(cupy.random.Generator, public(cupy.random.Generator)),
     }
-    target.write_text(json.dumps(content, indent=0) + "\n")
-    print(f"{target}: {len(content['namespace'])} names of CuPy {cupy.__version__}")
+
+
+def drift(committed: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """A line for each name that was added, removed or changed; other versions alone are no drift."""
+    lines = []
+    for section in sorted((committed.keys() | current.keys()) - {"cupy", "numpy"}):
+        old, new = committed.get(section, {}), current.get(section, {})
+        lines += [f"added    {section}.{name}: {new[name]}" for name in sorted(new.keys() - old.keys())]
+        lines += [f"removed  {section}.{name}: {old[name]}" for name in sorted(old.keys() - new.keys())]
+        changed = sorted(name for name in old.keys() & new.keys() if old[name] != new[name])
+        lines += [f"changed  {section}.{name}: {old[name]} -> {new[name]}" for name in changed]
+    return lines
+
+
+def check(target: pathlib.Path, current: dict[str, Any]) -> int:
+    """Print the drift of the installed CuPy from the file; 1 where there is some."""
+    committed = json.loads(target.read_text())
+    lines = drift(committed, current)
+    print("\n".join([*lines, f"{len(lines)} differences of CuPy {current['cupy']} from {target} (CuPy {committed['cupy']})"]))
+    return int(bool(lines))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the public surface of the installed CuPy.")
+    parser.add_argument("path", nargs="?", type=pathlib.Path, default=TARGET)
+    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    current = whole_surface()
+    if arguments.check:
+        return check(arguments.path, current)
+    arguments.path.write_text(json.dumps(current, indent=0) + "\n")
+    print(f"{arguments.path}: {len(current['namespace'])} names of CuPy {cupy.__version__}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -10,12 +10,17 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import warnings
 from types import ModuleType
 from typing import Any
 
+from xpnet.backends.driver import Driver, cuda_version
+
 WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 OLDEST_DRIVER = {12: 525, 13: 580}  # by major version of CUDA
+OLDEST_GPU = {12: (5, 0), 13: (7, 5)}  # compute capabilities: driver 580 still serves GPUs that CUDA 13 has dropped
 CUDA_DRIVER_TOO_OLD, CUDA_NO_DEVICE = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
+REPAIR_DRIVER = "make `nvidia-smi` run without an error first; a reboot cures a driver updated in a running system"
 
 
 class DeviceUnavailable(RuntimeError):
@@ -63,19 +68,35 @@ def gpu_model(cupy: ModuleType, index: int) -> str:
     return cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
 
 
+def installed_wheels() -> list[str]:
+    """The names of CuPy's distributions that are installed; more than one is a mistake."""
+    return [name for name in WHEELS if any(importlib.metadata.distributions(name=name))]
+
+
+def install_for(driver: Driver) -> str:
+    """The command that installs the newest CuPy for this driver and for all of its GPUs."""
+    capabilities = [tuple(map(int, capability.split("."))) for _, capability in driver.gpus if capability != "unknown"]
+    supported = (driver.cuda or 0) // 1000
+    fitting = [cuda for cuda, oldest in OLDEST_GPU.items() if cuda <= supported and all(c >= oldest for c in capabilities)]
+    if fitting:
+        return f'pip install "cupy-cuda{max(fitting)}x[ctk]"'
+    return f"update the driver to {min(OLDEST_DRIVER.values())} or newer, then {_install()}"
+
+
 def _import_cupy() -> ModuleType:
-    if importlib.util.find_spec("cupy") is None:
-        advice = f"{_install()}; `nvidia-smi` shows the driver"
+    spec = importlib.util.find_spec("cupy")
+    # A folder without a file is what a removed CuPy leaves behind, and importing it succeeds.
+    if spec is None or (spec.origin is None and spec.submodule_search_locations is not None):
+        advice = f"{_install()}; `xpnet doctor` says which"
         raise DeviceUnavailable("not-installed", "CuPy is not installed", advice)
-    wheels = [name for name in WHEELS if any(importlib.metadata.distributions(name=name))]
+    wheels = installed_wheels()
     if len(wheels) > 1:
         problem = f"{' and '.join(wheels)} are both installed and overwrite each other's files"
         raise DeviceUnavailable("duplicate-wheels", problem, f"pip uninstall -y {' '.join(wheels)}, then {_install()}")
     cupy = _import_once()
     if isinstance(cupy, Exception):
         problem = f"`import cupy` failed with {_first_cause(cupy)}"
-        advice = f'CuPy 14 needs NumPy 2.0 to 2.5: pip install --force-reinstall {" ".join(wheels)} "numpy>=2.0,<2.6"'
-        raise DeviceUnavailable("import-error", problem, advice) from cupy
+        raise DeviceUnavailable("import-error", problem, _advise_import(wheels)) from cupy
     return cupy
 
 
@@ -83,9 +104,18 @@ def _import_cupy() -> ModuleType:
 def _import_once() -> ModuleType | Exception:
     """CuPy, or what its import raised: a failed import is slow and leaves parts behind, so it is not repeated."""
     try:
-        return importlib.import_module("cupy")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy's banners say in twenty lines what a reason here says in one
+            return importlib.import_module("cupy")
     except Exception as error:
         return error
+
+
+def _advise_import(wheels: list[str]) -> str:
+    numpy = '"numpy>=2.0,<2.6"'  # what CuPy 14 needs
+    if wheels:
+        return f"pip install --force-reinstall {' '.join(wheels)} {numpy}"
+    return f"remove the cupy that is there, then {_install()}, beside {numpy}"
 
 
 def _require_gpu(runtime: ModuleType) -> None:
@@ -106,21 +136,21 @@ def _explain(error: Any, runtime: ModuleType) -> DeviceUnavailable:
     if error.status == CUDA_NO_DEVICE:
         return _no_device(driver)
     if error.status == CUDA_DRIVER_TOO_OLD:
-        problem = f"the driver supports CUDA {_version(driver)} and CuPy was built for CUDA {built // 1000}"
+        problem = f"the driver supports CUDA {cuda_version(driver)} and CuPy was built for CUDA {built // 1000}"
         return DeviceUnavailable("driver-too-old", problem, _advise_driver(driver // 1000, built // 1000))
-    advice = "make `nvidia-smi` run without an error first; a reboot cures a driver updated in a running system"
-    return DeviceUnavailable("cuda-error", f"CUDA cannot start: {error}", advice)
+    return DeviceUnavailable("cuda-error", f"CUDA cannot start: {error}", REPAIR_DRIVER)
 
 
 def _no_device(driver: int) -> DeviceUnavailable:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    problem = f"there is a driver (CUDA {_version(driver)}) but no GPU is visible (CUDA_VISIBLE_DEVICES={visible!r})"
+    hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
+    problem = f"there is a driver (CUDA {cuda_version(driver)}) but no GPU is visible{hidden}"
     return DeviceUnavailable("no-device", problem, "see what `nvidia-smi -L` lists, or run with device='cpu'")
 
 
 def _advise_driver(driver: int, built: int) -> str:
-    update = f"update the driver to {OLDEST_DRIVER.get(built, 'a version')} or newer"
-    if driver not in OLDEST_DRIVER:
+    update = f"update the driver to {OLDEST_DRIVER[built]} or newer" if built in OLDEST_DRIVER else "update the driver"
+    if driver not in OLDEST_DRIVER or driver >= built:
         return update
     return f'{update}, or pip uninstall -y cupy-cuda{built}x and pip install "cupy-cuda{driver}x[ctk]"'
 
@@ -170,7 +200,3 @@ def _first_cause(error: BaseException) -> str:
 def _install() -> str:
     choices = [f'pip install "cupy-cuda{cuda}x[ctk]" (driver >= {driver})' for cuda, driver in OLDEST_DRIVER.items()]
     return " or ".join(reversed(choices))
-
-
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
