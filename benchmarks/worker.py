@@ -1,6 +1,6 @@
 """Time training steps of one case with one library, in this process alone; prints one JSON line.
 
-python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, torch, products
+python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, sim, ledger (sim with a ledger open), torch, products
 """
 
 import json
@@ -36,7 +36,7 @@ def weights(case):
     ]
 
 
-def xpnet_step(case):
+def xpnet_step(case, device="cpu"):
     import xpnet as xn
 
     hidden = {"sigmoid": xn.Sigmoid, "relu": xn.ReLU}[case.activation]
@@ -44,11 +44,23 @@ def xpnet_step(case):
     net = xn.Sequential(*layers, *([xn.Sigmoid()] if case.output == "sigmoid" else []))
     loss = {"half-squared-error": xn.HalfSquaredError, "softmax-cross-entropy": xn.SoftmaxCrossEntropy}[case.loss]()
     optimizer = {"sgd": xn.SGD, "adam": xn.Adam}[case.optimizer](case.learning_rate)
-    trainer = xn.Trainer(net, loss=loss, optimizer=optimizer, device="cpu").build(case.sizes[0])
+    trainer = xn.Trainer(net, loss=loss, optimizer=optimizer, device=device).build(case.sizes[0])
     for i, w in enumerate(weights(case)):
         net.parameters.fill(f"{2 * i}.W", w)
-    x, y = data(case)
+    x, y = (trainer.device.put(a) for a in data(case))
     return lambda: trainer.step(x, y)
+
+
+def ledger_step(case):
+    import xpnet as xn
+
+    step = xpnet_step(case, "sim")
+
+    def noted():
+        with xn.ledger():
+            return step()
+
+    return noted
 
 
 def torch_step(case):
@@ -97,9 +109,18 @@ def products_step(case):
     return step
 
 
+STEPS = {
+    "xpnet": xpnet_step,
+    "sim": lambda case: xpnet_step(case, "sim"),
+    "ledger": ledger_step,
+    "torch": torch_step,
+    "products": products_step,
+}
+
+
 def main(library, name, rounds):
     case = CASES[name]
-    step = {"xpnet": xpnet_step, "torch": torch_step, "products": products_step}[library](case)
+    step = STEPS[library](case)
     first = [float(step()) for _ in range(WARM_UP)]
     seconds = []
     for _ in range(rounds):

@@ -270,7 +270,7 @@ def copied_in(nbytes: int, cause: str) -> None:
 
 def copied_out(nbytes: int, cause: str, *, waits: bool = True) -> None:
     """Device memory goes to the host, which waits for it; raises where either is forbidden."""
-    _cross(cause, d2h=nbytes, **{"sync": 0} if waits else {})
+    _cross(cause, **{"sync": 0} if waits else {}, d2h=nbytes)
 
 
 def synchronised(cause: str) -> None:

@@ -108,7 +108,7 @@ def table(title: str, lines: list[Line], steps: int) -> str:
     for line in lines[:LONGEST]:
         what = f"{line.cause}: {', '.join(WORDS[kind] for kind in line.kinds)}"
         rows.append(f"  {line.place!s:<{width}}  {how_often(line, steps):>16}  {in_bytes(line.nbytes):>9}  {what}")
-        if not line.asked and (advice := remedy(line.cause)):
+        if line.times > 1 and not line.asked and (advice := remedy(line.cause)):
             rows.append(f"  {'':<{width}}  {'':>16}  {'':>9}  -> {advice.removeprefix(': ')}")
     if len(lines) > LONGEST:
         rows.append(f"  and {len(lines) - LONGEST} more")

@@ -17,7 +17,8 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--traceback", action="store_true", help="show where an error of xpnet itself came from")
     parser.add_argument("script", help="a Python file")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script is given")
+    rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script is given")
+    rest.required = False  # Python 3.11 would ask for it where the script is missing
 
 
 def run(arguments: argparse.Namespace) -> int:

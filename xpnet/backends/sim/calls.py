@@ -135,7 +135,7 @@ def function(name: str, f: Callable, spec: str) -> Callable:
         if launched is not None:
             results = launched or [out._a] if isinstance(out, ndarray) else launched
             touched = [a._a for a in seen] if name.rpartition(".")[2] not in GATHERS else results
-            ledger.launched(name, *touched, *results, flops=flops.of_call(name, values, result))
+            ledger.launched(name.removeprefix("ndarray."), *touched, *results, flops=flops.of_call(name, values, result))
         return wrapped
 
     call.__name__ = call.__qualname__ = name

@@ -79,7 +79,7 @@ xp = Namespace(
         stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks, SURFACE["stride_tricks"]),
     ),
     random=Namespace(
-        "cupy.random", random.LEGACY, SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator
+        "cupy.random", random.Legacy(), SURFACE["random"], default_rng=random.default_rng, Generator=random.Generator
     ),
     cuda=Namespace(
         "cupy.cuda",

@@ -24,8 +24,19 @@ class Generator:
         return method
 
 
-#: The functions of the old interface (``randn``, ``seed``, ...) share one state, here too.
-LEGACY = np.random.RandomState()
+class Legacy:
+    """The functions of the old interface (``randn``, ``seed``, ...): one shared state, and ``dtype=``, which NumPy has not."""
+
+    _numbers = np.random.RandomState()
+
+    def __getattr__(self, name: str) -> Callable:
+        draw = getattr(self._numbers, name)
+
+        def drawn(*args: Any, dtype: Any = None, **options: Any) -> Any:
+            values = draw(*args, **options)
+            return values if dtype is None else np.asarray(values, dtype)
+
+        return drawn
 
 
 def default_rng(seed: Any = None) -> Generator:
