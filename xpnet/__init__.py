@@ -1,7 +1,8 @@
 """Neural networks for NumPy and CuPy: written once, in matrix form, with explicit forward and backward."""
 
-from xpnet import datasets, initializers
+from xpnet import datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
+from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
 from xpnet.gradcheck import GradientError, gradcheck
 from xpnet.layers import (
     ELU,
@@ -23,8 +24,9 @@ from xpnet.layers import (
 )
 from xpnet.losses import HalfSquaredError, Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from xpnet.metrics import accuracy, binary_accuracy, r2, rmse
-from xpnet.network import NotBuilt, Sequential
+from xpnet.network import GradientMissing, NotBuilt, Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
 from xpnet.training import Callback, EarlyStopping, Trainer, minibatches, print_epoch
@@ -50,10 +52,13 @@ __all__ = [
     "Exponential",
     "Flatten",
     "GradientError",
+    "GradientMissing",
     "HalfSquaredError",
+    "HiddenCrossing",
     "Identity",
     "Layer",
     "LeakyReLU",
+    "Ledger",
     "LinearWarmup",
     "Loss",
     "MeanSquaredError",
@@ -61,6 +66,7 @@ __all__ = [
     "Nesterov",
     "NotBuilt",
     "Optimizer",
+    "Parity",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",
@@ -82,9 +88,14 @@ __all__ = [
     "binary_accuracy",
     "datasets",
     "device",
+    "forbid_sync",
+    "forbid_transfer",
     "gradcheck",
     "initializers",
+    "ledger",
     "minibatches",
+    "models",
+    "parity",
     "print_epoch",
     "r2",
     "rmse",
