@@ -64,6 +64,12 @@ def types(session):
 
 
 @nox.session
+def static(session):
+    """What no run proves: only backends import CuPy, no value of an array reaches the host in a layer, loss or rule."""
+    session.run("python", "tools/check_source.py")
+
+
+@nox.session
 def examples(session):
     """Every example, on the CPU and on the simulated GPU."""
     session.install(".")
@@ -119,6 +125,16 @@ def kernels(session):
     """CUDA kernels compiled for sm_75, sm_80 and sm_90 by NVRTC; needs no GPU."""
     session.install(".", "cupy-cuda13x", "cuda-toolkit[nvrtc,cudart]==13.*", *group("test"))
     session.run("pytest", "-m", "kernels", *session.posargs)
+
+
+@nox.session(default=False)
+def surface(session):
+    """The simulator's table and the resolver against CuPy's newest wheel, or the version given after --; needs no GPU."""
+    version = f"=={session.posargs[0]}" if session.posargs else ""
+    session.install(".", *group("test"))
+    session.install("--upgrade", f"cupy-cuda13x{version}")
+    session.run("python", "tools/dump_cupy_surface.py", "--check")
+    session.run("pytest", "-m", "cupy")
 
 
 @nox.session(default=False)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from xpnet.simulate import simulate
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -58,9 +60,23 @@ def test_the_recipes_run(device) -> None:
 
 
 def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:
-    for piece in code_of("docs/simulated_gpu.md"):
+    _, *pieces = code_of("docs/simulated_gpu.md")
+    assert len(pieces) == 2
+    for piece in pieces:
         exec(compile(piece, "docs/simulated_gpu.md", "exec"), {})
     assert "launches" in capsys.readouterr().out
+
+
+def test_the_simulator_s_report_is_the_one_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/simulated_gpu.md").read_text()
+    script = code_of("docs/simulated_gpu.md")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(script)
+    report, kernels = str(simulate("train.py")).split("\n\nThe kernels")
+    assert f"```\n{report}\n\nThe kernels{kernels.splitlines()[0]}\n" in page
+    for number, line in enumerate(script.splitlines(), 1):
+        if "x[rows] - mean" in line or "float(value)" in line or "y[rows]" in line:
+            assert f"  train.py:{number}  " in page
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=lambda path: path.name)
