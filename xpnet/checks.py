@@ -87,6 +87,22 @@ def check_weights(weights: np.ndarray, name: str) -> None:
         raise ValueError(f"{name}: weights are not negative and not all 0; these lie in [{weights.min()}, {weights.max()}]")
 
 
+def check_unit_interval(a: np.ndarray, name: str) -> None:
+    """Refuse numbers of a host array that are not in [0, 1]."""
+    if a.size and not (a.min() >= 0 and a.max() <= 1):
+        raise ValueError(f"{name} lie in [0, 1], these reach from {a.min()} to {a.max()}")
+
+
+def check_probabilities(a: np.ndarray, name: str) -> None:
+    """Refuse rows of a host array that are no distribution over the last axis."""
+    sums = a.sum(axis=-1)
+    if a.size and (a.min() < 0 or abs(sums - 1).max() > 1e-3):
+        raise ValueError(
+            f"{name} are probabilities: none below 0, each row adding up to 1; "
+            f"here the smallest is {a.min()}, the sums lie in [{sums.min()}, {sums.max()}]"
+        )
+
+
 def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:
     """The error for an array that is not where the network is."""
     argument = name.split()[-1]

@@ -114,7 +114,7 @@ REFUSED = {
     "list operand": (TypeError, "Unsupported type", lambda a: a[0] + [1, 2, 3, 4, 5, 6]),
     "None": (TypeError, "Unsupported type", lambda a: a == None),  # noqa: E711
     "matmul": (TypeError, "Unsupported type", lambda a: xp.matmul(a, HOST.T)),
-    "leak": (TypeError, "the real CuPy computes this on the host", lambda a: xp.sum(HOST)),
+    "leak": (TypeError, "the real CuPy computes on the host", lambda a: xp.sum(HOST)),
     "silent copy": (TypeError, "the real CuPy copies it", lambda a: xp.einsum("ij->i", HOST)),
     "in a list": (TypeError, "Unsupported type", lambda a: xp.concatenate([a, HOST])),
     "list": (TypeError, "must be an array", lambda a: xp.sum([1.0, 2.0])),

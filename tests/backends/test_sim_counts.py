@@ -220,6 +220,7 @@ WAITS = {
     "sync: .get()": lambda a: a.get(),
     "sync: print": lambda a: f"{a}",
     "sync: boolean mask": lambda a: a[a > 0],
+    "sync: xp.average": lambda a: xp.average(a, weights=a * a),
     "sync: xp.nonzero": lambda a: xp.nonzero(a),
     "sync: xp.where": lambda a: xp.where(a > 0),
     "sync: ndarray.nonzero": lambda a: a.nonzero(),
@@ -235,11 +236,20 @@ def test_synchronisations_by_cause(cause, a):
     assert cause in counts.causes
 
 
+def store(a):
+    a[a > 0] = 0
+
+
+@pytest.mark.parametrize("call", [store, lambda a: xp.add.at(a, a > 0, 1)])
+def test_assignments_by_mask_wait_as_well(call, a):
+    assert seen(lambda: call(a)).causes == {"sync: boolean mask": 1}
+
+
 def test_no_synchronisation_in_what_a_step_does(a, rows):
     def step():
         hidden = xp.maximum(a @ a.T, 0)
         hidden[rows, rows] -= 1
-        hidden[hidden > 1] = 0
+        xp.copyto(hidden, 0, where=hidden > 1)
         xp.add.at(hidden, rows, 1)
         return xp.where(hidden > 0, hidden, 0).sum()
 

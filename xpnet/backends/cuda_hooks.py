@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,10 @@ from xpnet.backends import ledger
 
 READS = {"__float__": "float()", "__int__": "int()", "__bool__": "bool()", "__complex__": "complex()", "item": ".item()"}
 READS |= {"tolist": ".tolist()", "__repr__": "print", "__str__": "print", "__format__": "print", "tobytes": ".tobytes()"}
-MAKERS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
+MAKERS = ("array", "asarray", "asanyarray")
+
+
+_numbers = itertools.count()
 
 
 class Hooks:
@@ -28,10 +32,15 @@ class Hooks:
         from cupy._core import syncdetect
 
         self.cupy = cupy
-        self._memory = _memory_hook(cupy)
+        self._memory: Any = None
         self._replaced: list[tuple[Any, str, Any]] = []
         self._new: dict[tuple[Any, str], Callable] = {
             (syncdetect, "_declare_synchronize"): self._waits,
+            (cupy.cuda.Stream, "synchronize"): functools.partial(self._waits_itself, cause="Stream.synchronize()"),
+            (cupy.cuda.Event, "synchronize"): functools.partial(self._waits_itself, cause="Event.synchronize()"),
+            (cupy.cuda.runtime, "deviceSynchronize"): functools.partial(
+                self._waits_itself, cause="runtime.deviceSynchronize()"
+            ),
             (cupy.ndarray, "get"): self._gets,
             (cupy.ndarray, "set"): self._sets,
             (cupy.ndarray, "__getitem__"): self._indexes,
@@ -43,14 +52,16 @@ class Hooks:
     def install(self) -> None:
         if self._replaced:
             return
+        self._memory = _memory_hook(self.cupy)
+        self._memory.__enter__()
         for (owner, name), wrap in self._new.items():
             self._replaced.append((owner, name, vars(owner).get(name)))
             setattr(owner, name, functools.wraps(getattr(owner, name))(wrap(getattr(owner, name))))
-        self._memory.__enter__()
 
     def remove(self) -> None:
         if not self._replaced:
             return
+        self._memory.active = False
         with contextlib.suppress(KeyError):  # CuPy keeps memory hooks per thread, and this may be another one
             self._memory.__exit__(None, None, None)
         while self._replaced:
@@ -64,6 +75,15 @@ class Hooks:
         def call() -> Any:
             ledger.synchronised("synchronisation")
             return original()
+
+        return call
+
+    def _waits_itself(self, original: Callable, cause: str) -> Callable:
+        """Waiting that CuPy does not declare."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            ledger.synchronised(cause)
+            return original(*args, **kwargs)
 
         return call
 
@@ -118,12 +138,17 @@ def _is_host_data(source: Any, cupy: ModuleType) -> bool:
 
 
 def _memory_hook(cupy: ModuleType) -> Any:
-    """Every request to CuPy's memory pool in this thread, whether the pool asks the device for more or not."""
+    """Every request to CuPy's memory pool in this thread, whether the pool asks the device for more or not.
+
+    Each has a name of its own: one that was left behind in another thread must not stand in the way of the next.
+    """
 
     class Requests(cupy.cuda.MemoryHook):  # type: ignore[name-defined]
-        name = "xpnet-ledger"
+        name = f"xpnet-ledger-{next(_numbers)}"
+        active = True
 
         def malloc_postprocess(self, **request: Any) -> None:
-            ledger.allocated(request["size"])
+            if self.active:
+                ledger.allocated(request["size"])
 
     return Requests()

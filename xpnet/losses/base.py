@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from xpnet.backends.device import Array
+from xpnet.backends.device import Array, DTypeLike
 from xpnet.checks import check_finite, foreign
 from xpnet.layers.base import Configured
 from xpnet.step import Pass
@@ -48,11 +46,11 @@ class Loss(Configured):
         """Weight of these rows: their number, or the sum of their weights as a 0-d array of the device."""
         return len(targets) if weights is None else step.xp.sum(weights, out=step.keep(()))
 
-    def row_weights(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
-        """What each row (host targets) counts for in metrics: ``weights``, and 0 where the loss passes it over."""
+    def row_weights(self, targets: Array, weights: Array | None) -> Array | None:
+        """What each row (of host targets) counts for in metrics: ``weights``, and 0 where the loss passes it over."""
         return weights
 
-    def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
+    def prepare(self, targets: Array, dtype: DTypeLike, outputs: tuple[int, ...]) -> Array:
         """Host targets as this loss takes them, for per-sample output shape ``outputs``; refuses what does not fit."""
         if targets.dtype.kind not in "fiub":
             raise TypeError(f"{type(self).__name__}: targets of type {targets.dtype} are not numbers")

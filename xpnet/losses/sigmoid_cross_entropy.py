@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from xpnet.backends.device import Array
+from xpnet.backends.device import Array, DTypeLike
+from xpnet.checks import check_unit_interval
 from xpnet.layers.activations import sigmoid, softplus
 from xpnet.losses.base import Loss, per_row, scale
 from xpnet.step import Pass
@@ -23,10 +22,9 @@ class SigmoidCrossEntropy(Loss):
     contains = ("Sigmoid",)
     metrics = ("binary_accuracy",)
 
-    def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
+    def prepare(self, targets: Array, dtype: DTypeLike, outputs: tuple[int, ...]) -> Array:
         targets = super().prepare(targets, dtype, outputs)
-        if targets.size and not (targets.min() >= 0 and targets.max() <= 1):
-            raise ValueError(f"SigmoidCrossEntropy: targets lie in [0, 1], these reach from {targets.min()} to {targets.max()}")
+        check_unit_interval(targets, "SigmoidCrossEntropy: targets")
         return targets
 
     def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from xpnet.backends.device import Array
-from xpnet.checks import check_finite, check_number
+from xpnet.backends import resolve
+from xpnet.backends.device import Array, Device, DTypeLike
+from xpnet.checks import check_finite, check_number, check_probabilities
 from xpnet.losses.base import Loss, per_row, scale
 from xpnet.step import Pass
 
@@ -30,7 +30,7 @@ class SoftmaxCrossEntropy(Loss):
     def __init__(
         self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, ignore_index: int | None = None
     ):
-        if ignore_index is not None and not isinstance(ignore_index, int | np.integer):
+        if ignore_index is not None and not isinstance(ignore_index, numbers.Integral):
             raise ValueError(f"SoftmaxCrossEntropy(ignore_index={ignore_index!r}): it is a whole number, a label, or None")
         self.label_smoothing = check_number("SoftmaxCrossEntropy(label_smoothing", label_smoothing, below=1)
         self.ignore_index = ignore_index
@@ -66,21 +66,16 @@ class SoftmaxCrossEntropy(Loss):
             return targets.size if labels else math.prod(targets.shape[:-1])
         return step.xp.sum(rows, out=step.keep(()))
 
-    def row_weights(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+    def row_weights(self, targets: Array, weights: Array | None) -> Array | None:
         if self.ignore_index is None or targets.dtype.kind == "f" or targets.ndim != 1:
             return weights
-        used = (targets != self.ignore_index).astype(np.float64)
+        used = (targets != self.ignore_index).astype("float64")
         return used if weights is None else used * weights
 
-    def prepare(self, targets: np.ndarray, dtype: np.dtype, outputs: tuple[int, ...]) -> np.ndarray:
+    def prepare(self, targets: Array, dtype: DTypeLike, outputs: tuple[int, ...]) -> Array:
         if targets.dtype.kind == "f" and targets.shape[1:] == outputs:
             check_finite(targets, "targets")
-            sums = targets.sum(axis=-1)
-            if targets.size and (targets.min() < 0 or abs(sums - 1).max() > 1e-3):
-                raise ValueError(
-                    "SoftmaxCrossEntropy: target rows of numbers are probabilities: none below 0, each row adding "
-                    f"up to 1; here the smallest is {targets.min()}, the sums lie in [{sums.min()}, {sums.max()}]"
-                )
+            check_probabilities(targets, "SoftmaxCrossEntropy: target rows of numbers")
             return targets.astype(dtype, copy=False)
         self._check_classes(outputs[-1])
         self._check_labels(targets, len(outputs), outputs[-1])
@@ -91,10 +86,8 @@ class SoftmaxCrossEntropy(Loss):
                 f"a column (N, 1) becomes labels by labels.reshape(-1)"
                 + ("; a Flatten() layer in front makes one row of a sample of several axes" if len(outputs) > 1 else "")
             )
-        labels = targets.astype(np.int64, copy=False)
-        used = labels if self.ignore_index is None else labels[labels != self.ignore_index]
-        if used.size and not (used.min() >= 0 and used.max() < outputs[-1]):
-            raise ValueError(bad_labels(int(used.min()), int(used.max()), outputs[-1]))
+        labels = targets.astype("int64", copy=False)
+        self._check_range(labels, outputs[-1], resolve("cpu").device)
         return labels
 
     def check_targets(self, y: Array, targets: Array, step: Pass) -> None:
@@ -112,7 +105,10 @@ class SoftmaxCrossEntropy(Loss):
                 f"SoftmaxCrossEntropy: outputs have shape {y.shape}, labels {targets.shape}; "
                 f"labels of shape {y.shape[:-1]} are needed"
             )
-        found = step.device.check_range(targets, classes, self.ignore_index)
+        self._check_range(targets, classes, step.device)
+
+    def _check_range(self, labels: Array, classes: int, device: Device) -> None:
+        found = device.check_range(labels, classes, self.ignore_index)
         if found:
             raise ValueError(bad_labels(*found, classes))
 

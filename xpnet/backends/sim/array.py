@@ -198,8 +198,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
         if not advanced:  # the trailing Ellipsis makes NumPy return a 0-d view, where it would a scalar
             return view(self._a[parts if Ellipsis in parts else (*parts, ...)], self)
         values = operand(self, "indexing")[parts]
-        if any(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in parts):
-            ledger.synchronised("boolean mask")
+        wait_for_masks(parts)
         values = values if values.base is None else values.copy()
         ledger.launched("getitem", values, values)
         return fresh(values, self._place)
@@ -208,6 +207,7 @@ class ndarray:  # noqa: N801 - CuPy's own name
         target, values = operand(self, "assignment"), operand(value, "assignment")
         parts, advanced = index_parts(key)
         if advanced:
+            wait_for_masks(parts)
             indexing.refuse_duplicates(target.shape, parts)
             target[parts] = values
         else:
@@ -225,6 +225,8 @@ def fresh(values: Any, place: Place) -> ndarray:
     """New memory on the device holding these values, just computed there; a NumPy scalar becomes a 0-d array."""
     array = _new(ndarray)
     array._a = a = values if type(values) is np.ndarray else np.asarray(values)
+    if a.dtype.char not in DTYPES:
+        raise ValueError(f"Unsupported dtype {a.dtype}")
     array._base, array._place = None, place
     ledger.made(a)
     return array
@@ -244,8 +246,6 @@ def owner(a: ndarray) -> ndarray:
 def upload(values: Any, dtype: Any = None, order: Any = "K", cause: str = "xp.asarray") -> ndarray:
     """Copy host values to the current device."""
     a = np.array(values, dtype=dtype, order=order)
-    if a.dtype.char not in DTYPES:
-        raise ValueError(f"Unsupported dtype {a.dtype}")
     ledger.copied_in(a.nbytes, cause)
     return fresh(a, current.place)
 
@@ -285,6 +285,12 @@ def index_parts(key: Any) -> tuple[tuple, bool]:
         return (key,), False
     parts = tuple(_index_part(k) for k in key) if type(key) is tuple else (_index_part(key),)
     return parts, any(isinstance(part, np.ndarray) for part in parts)
+
+
+def wait_for_masks(parts: tuple) -> None:
+    """How many elements a mask names is known to the device alone: CuPy waits for it, in assignments too."""
+    if any(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in parts):
+        ledger.synchronised("boolean mask")
 
 
 def _index_part(k: Any) -> Any:

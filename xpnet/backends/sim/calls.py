@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends import ledger
 from xpnet.backends.sim import flops
-from xpnet.backends.sim.array import fresh, host_array, index_parts, ndarray, on_current, operand, view
+from xpnet.backends.sim.array import fresh, host_array, index_parts, ndarray, on_current, operand, view, wait_for_masks
 from xpnet.backends.sim.place import current
 from xpnet.backends.sim.rules import (
     ARRAY_PARAMETERS,
@@ -34,6 +34,7 @@ class UFunc:
         self.__name__ = name
         self.nin, self.nout, self.nargs = nin, nout, nin + nout
         self._f = f if isinstance(f, np.ufunc) else _with_out(f)
+        self._layout: dict[str, Any] = {"order": "C"} if isinstance(f, np.ufunc) else {}  # NumPy keeps that of its inputs
         if isinstance(f, np.ufunc) and nin == 2 and nout == 1:
             self.outer = function(name + ".outer", f.outer, "A, B, dtype=, casting=, out=")
             self.reduce = self._only_for(REDUCES, "reduce", "array, axis=, dtype=, out=, keepdims=")
@@ -49,7 +50,8 @@ class UFunc:
         values = [x._a if type(x) is ndarray and x._place is place else operand(x, self.__name__) for x in args]
         if out is not None:
             return self._into(values, out, options)
-        result = self._f(*values, **options)
+        with np.errstate(all="ignore"):  # CuPy never warns
+            result = self._f(*values, **self._layout, **options)
         results = (result,) if self.nout == 1 else result
         ledger.launched(self.__name__, *values, *results)
         wrapped = tuple(fresh(r, place) for r in results)
@@ -68,7 +70,8 @@ class UFunc:
         else:
             if np.broadcast(*values).shape != shape:
                 raise ValueError("Out shape is mismatched")  # NumPy would repeat the result to fill a larger out
-        self._f(*values, out=a, **options)
+        with np.errstate(all="ignore"):  # CuPy never warns
+            self._f(*values, out=a, **options)
         ledger.launched(self.__name__, *values, a)
         return out
 
@@ -85,8 +88,9 @@ class UFunc:
         target = operand(a, name + ".at")
         if target.dtype.name not in SCATTERS[name]:
             raise TypeError(f"cupy.{name}.at does not support {target.dtype} (CuPy takes {sorted(SCATTERS[name])})")
-        added = operand(b, name + ".at")
-        getattr(np, name).at(target, index_parts(indices)[0], added)
+        added, parts = operand(b, name + ".at"), index_parts(indices)[0]
+        wait_for_masks(parts)
+        getattr(np, name).at(target, parts, added)
         ledger.launched(name + ".at", added, added)
 
     def _only_for(self, names: frozenset[str] | set[str], method: str, spec: str) -> Callable:
@@ -128,9 +132,10 @@ def function(name: str, f: Callable, spec: str) -> Callable:
         dtype = kwargs.pop("dtype", None) if check.casts else None
         seen: list[ndarray] = []
         values = [_value(x, name, seen) for x in args]
-        if waits or (name == "where" and len(values) == 1):
+        if waits or (name == "where" and len(values) == 1) or (name == "average" and kwargs.get("weights") is not None):
             ledger.synchronised(cause)
-        result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
+        with np.errstate(all="ignore"):
+            result = f(*values, **{key: _value(x, name, seen) for key, x in kwargs.items()})
         wrapped, launched = _settled(result if dtype is None else np.asarray(result, dtype), seen, out)
         if launched is not None:
             results = launched or [out._a] if isinstance(out, ndarray) else launched

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import ledger
-from xpnet.backends.sim.array import fresh, ndarray, on_current, operand, upload, view
+from xpnet.backends.sim.array import fresh, host_array, ndarray, on_current, operand, upload, view
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.place import current
 
@@ -22,7 +22,7 @@ def array(
     *,
     blocking: bool = False,
 ) -> ndarray:
-    made = _copied(obj, dtype, order) if copy or not isinstance(obj, ndarray) else _converted(obj, dtype, order)
+    made = _copied(obj, dtype, order, "xp.array") if copy or not isinstance(obj, ndarray) else _converted(obj, dtype, order)
     missing = ndmin - made.ndim
     return made if missing <= 0 else view(made._a.reshape((1,) * missing + made.shape), made)
 
@@ -34,11 +34,13 @@ def asarray(a: Any, dtype: Any = None, order: Any = "K", *, copy: bool | None = 
 
 
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
-    return asarray(a, dtype, "C")
+    return asarray(
+        a if isinstance(a, ndarray) else host_array(a, "ascontiguousarray"), dtype, "C"
+    )  # no host arrays, as in CuPy
 
 
 def asfortranarray(a: Any, dtype: Any = None) -> ndarray:
-    return asarray(a, dtype, "F")
+    return asarray(a if isinstance(a, ndarray) else host_array(a, "asfortranarray"), dtype, "F")
 
 
 def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
@@ -64,14 +66,14 @@ def is_available() -> bool:
     return True
 
 
-def _copied(obj: Any, dtype: Any, order: Any) -> ndarray:
+def _copied(obj: Any, dtype: Any, order: Any, cause: str = "xp.asarray") -> ndarray:
     """A new array from host data (one copy across the bus) or from arrays of the device (one launch)."""
     if isinstance(obj, list | tuple) and _holds_arrays(obj):
         values = np.array(_unwrapped(obj), dtype, order=order)
     elif isinstance(obj, ndarray):
         values = np.array(on_current(obj)._a, dtype, order=order)
     else:
-        return upload(obj, dtype, order)
+        return upload(obj, dtype, order, cause)
     ledger.launched("copy", values, values)
     return fresh(values, current.place)
 

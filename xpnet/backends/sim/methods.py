@@ -78,7 +78,9 @@ def _dispatch_numpy(xp: Any) -> None:
 
     def on_ufunc(self: ndarray, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         f = getattr(xp, ufunc.__name__, None)
-        return NotImplemented if f is None or method != "__call__" else f(*inputs, **options)
+        if f is None:
+            return NotImplemented
+        return f(*inputs, **options) if method == "__call__" else getattr(f, method)(*inputs, **options)
 
     def on_function(self: ndarray, func: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         home = xp

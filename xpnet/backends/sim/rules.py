@@ -9,8 +9,9 @@ def _names(text: str) -> frozenset[str]:
 
 # NumPy arrays pass through these and come back as NumPy arrays, computed on the host without a word.
 COMPUTES_ON_HOST = _names(
-    "sum mean max amax min amin std var prod dot reshape transpose ravel squeeze swapaxes take clip copy argmax argmin"
-    " argsort sort argpartition partition array_equal repeat flip matrix_transpose permute_dims add.reduce"
+    "sum mean max amax min amin std var prod dot reshape transpose ravel squeeze swapaxes take clip copy argsort sort"
+    " argpartition partition array_equal repeat flip fliplr flipud rot90 matrix_transpose permute_dims diagonal trace"
+    " fill_diagonal put add.reduce add.accumulate multiply.reduce multiply.accumulate"
 )
 # These copy a NumPy operand to the device without a word.
 COPIES_TO_DEVICE = _names("einsum isclose allclose unique tile diff gradient append")
@@ -19,7 +20,7 @@ COPIES_TO_DEVICE = _names("einsum isclose allclose unique tile diff gradient app
 SYNCHRONISES = _names(
     "nonzero flatnonzero argwhere unique unique_all unique_counts unique_inverse unique_values bincount extract"
     " compress union1d intersect1d setdiff1d setxor1d trim_zeros place delete histogram histogram2d histogramdd"
-    " nanmin nanmax"
+    " nanmin nanmax choose unravel_index ravel_multi_index mask_indices real_if_close"
 )
 # Answered by the host from shapes and dtypes: no launch, and host arrays are welcome.
 METADATA = _names(
@@ -42,7 +43,7 @@ NOT_SIMULATED = _names(
 GATHERS = _names("take take_along_axis choose diag diagonal")
 
 # Parameters that hold an array: a list in their place is refused by CuPy where NumPy converts it.
-ARRAY_PARAMETERS = _names("a a1 a2 arr arr1 arr2 ar ar1 ar2 array ary b element m M v x x1 x2 y")
+ARRAY_PARAMETERS = _names("a a_min a_max a1 a2 arr arr1 arr2 ar ar1 ar2 array ary b element m M v x x1 x2 y")
 INDEX_PARAMETERS = frozenset({"indices", "ind"})  # a list is accepted here, and copied to the device
 # Read by the host before it launches anything: an array of the device here is refused, having no __index__.
 HOST_PARAMETERS = _names(
@@ -64,7 +65,7 @@ SCATTERS = {
 def fate_of_host_array(function: str) -> str:
     """What the real CuPy does with a NumPy array given to this function, for an error message."""
     if function in COMPUTES_ON_HOST:
-        return " (the real CuPy computes this on the host without a word)"
+        return " (given nothing but host arrays, the real CuPy computes on the host without a word)"
     if function in COPIES_TO_DEVICE:
         return " (the real CuPy copies it to the device without a word)"
     return ""
