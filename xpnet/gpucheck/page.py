@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnet import doctor
 from xpnet.gpucheck.parts import Outcome
 
 MARK = {"passed": "ok", "failed": "FAILED", "timed out": "TIMED OUT", "not run": "not run"}
@@ -34,20 +35,9 @@ def verdict(outcomes: list[Outcome]) -> str:
 
 
 def _machine(outcomes: list[Outcome]) -> str:
-    if not outcomes or not outcomes[0].found:
+    if not outcomes or "numpy" not in outcomes[0].found:
         return ""
-    rows = [f"| {key} | {value} |" for key, value in _flat(outcomes[0].found)]
-    return "\n".join(["## The machine", "", "| | |", "|---|---|", *rows])
-
-
-def _flat(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in found.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key} ")
-        else:
-            rows.append((prefix + key, str(value).replace("|", "/")))
-    return rows
+    return f"## The machine\n\n```\n{doctor.page(outcomes[0].found)}\n```"
 
 
 def _budgets(outcomes: list[Outcome]) -> str:
