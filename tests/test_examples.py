@@ -73,7 +73,7 @@ def test_the_simulator_s_report_is_the_one_shown(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(script)
     report, kernels = str(simulate("train.py")).split("\n\nThe kernels")
-    assert f"```\n{report}\n\nThe kernels{kernels.splitlines()[0]}\n" in page
+    assert f"```\n--- xpnet sim ---\n{report}\n\nThe kernels{kernels.splitlines()[0]}\n" in page
     for number, line in enumerate(script.splitlines(), 1):
         if "x[rows] - mean" in line or "float(value)" in line or "y[rows]" in line:
             assert f"  train.py:{number}  " in page

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from xpnet.gpucheck import __main__ as gpucheck
 from xpnet.gpucheck import parts
 from xpnet.gpucheck.budgets import budget
+from xpnet.gpucheck.groups import Groups
 from xpnet.gpucheck.page import page, verdict
 from xpnet.models import MODELS
 
@@ -23,7 +27,25 @@ def python(code, group="suite", read=parts._read_json):
 
 
 def run(part, tmp_path, seconds=60.0):
-    return parts.run(part, tmp_path, time.monotonic() + seconds)
+    return parts.run(part, tmp_path, time.monotonic() + seconds, Groups())
+
+
+# A part that begins a process, which holds the output open and goes on writing for a minute.
+GRANDCHILD = """
+import os, subprocess, sys, time
+code = "import time; [(open('beat', 'a').write('.'), time.sleep(0.01)) for _ in range(6000)]"
+subprocess.Popen([sys.executable, "-c", code])
+while not os.path.exists("beat"): time.sleep(0.01)
+print("{}", flush=True)
+"""
+only_posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no groups of processes")
+
+
+def is_gone(beat):
+    """Whether the process that writes this file has ended."""
+    size = beat.stat().st_size
+    time.sleep(0.3)
+    return beat.stat().st_size == size
 
 
 class TestParts:
@@ -37,6 +59,8 @@ class TestParts:
         assert [p.group for p in found].index("suite") > [p.group for p in found].index("parity")
 
     def test_without_a_checkout_there_are_no_tests(self, tmp_path):
+        (tmp_path / "tests").mkdir()
+        (tmp_path / "tests" / "test_somebody_elses.py").touch()
         assert {p.group for p in parts.parts("cuda", tmp_path)} == {"doctor", "budgets", "parity"}
 
     def test_a_result_is_read(self, tmp_path):
@@ -50,19 +74,62 @@ class TestParts:
             ("raise SystemExit('broken')", "broken"),
             ("print('no json')", "no json"),
             ("print('{\"a\": 1}'); raise ValueError('late')", "late"),
+            (r"import os; os.write(2, b'\xff\xfe broken'); os.abort()", "\ufffd\ufffd broken"),
         ],
     )
     def test_what_breaks_fails_alone(self, tmp_path, code, says):
-        outcomes = list(parts.run_all([python(code), python("print('{}')")], tmp_path, 60, 2))
+        outcomes = list(parts.run_all([python(code), python("print('{}')")], tmp_path, time.monotonic() + 60, 2))
         assert sorted(o.status for o in outcomes) == ["failed", "passed"]
         assert says in next(o for o in outcomes if o.status == "failed").output
 
     def test_what_hangs_is_stopped_and_what_it_said_is_kept(self, tmp_path):
         code = "import time; print('begun', flush=True); time.sleep(60)"
-        outcome = run(python(code), tmp_path, seconds=2)
+        outcome = run(python(code), tmp_path, seconds=1.2)
         assert outcome.status == "timed out"
         assert "begun" in outcome.output
-        assert outcome.seconds < 20
+        assert outcome.seconds < 5
+
+    @only_posix
+    def test_a_part_that_ended_has_passed_whatever_it_left_running(self, tmp_path):
+        outcome = run(python(GRANDCHILD), tmp_path, seconds=10)
+        assert (outcome.status, outcome.found) == ("passed", {})
+        assert outcome.seconds < 5
+        assert is_gone(tmp_path / "beat")
+
+    @only_posix
+    def test_what_hangs_is_stopped_with_what_it_began(self, tmp_path):
+        outcome = run(python(GRANDCHILD + "time.sleep(60)"), tmp_path, seconds=2)
+        assert outcome.status == "timed out"
+        assert is_gone(tmp_path / "beat")
+
+    @only_posix
+    def test_who_closes_the_outcomes_stops_what_runs_and_begins_nothing_more(self, tmp_path):
+        last = python("open('begun', 'w')")
+        chosen = [python("print('{}')"), python(GRANDCHILD + "time.sleep(60)"), python("import time; time.sleep(60)"), last]
+        results = parts.run_all(chosen, tmp_path, time.monotonic() + 60, 2)
+        assert next(results).status == "passed"
+        while not (tmp_path / "beat").exists():
+            time.sleep(0.01)
+        results.close()
+        assert is_gone(tmp_path / "beat")
+        assert not (tmp_path / "begun").exists()
+
+    def test_output_is_read_whatever_its_bytes(self, tmp_path):
+        outcome = run(python(r"import os; os.write(1, b'\xff {}')"), tmp_path)
+        assert (outcome.status, outcome.found) == ("passed", {})
+
+    def test_a_part_prints_any_character(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+        assert run(python("print('{\"\u0394\": 1}')"), tmp_path).found == {"\u0394": 1}
+
+    @pytest.mark.parametrize("error", [KeyError("what the reader needs"), MemoryError("too much")])
+    def test_an_error_while_reading_fails_the_part_alone(self, tmp_path, error):
+        def read(stdout, xml):
+            raise error
+
+        outcome = run(python("pass", read=read), tmp_path)
+        assert (outcome.status, outcome.output) == ("failed", f"{type(error).__name__}: {error}")
+        assert run(parts.Part("suite", "x", ["no such command"], parts._read_json), tmp_path).output.startswith("FileNotFound")
 
     def test_without_time_nothing_is_begun(self, tmp_path):
         assert run(python("print('{}')"), tmp_path, seconds=0.5).status == "not run"
@@ -117,8 +184,57 @@ class TestBudgets:
 
 def test_the_verdict_names_what_did_not_pass():
     good, bad = parts.Outcome("parity", "mlp", "passed"), parts.Outcome("suite", "tests/test_x.py", "timed out")
-    assert verdict([good]) == "All 1 parts passed."
-    assert verdict([good, bad]) == "**1 of 2 parts did not pass**: tests/test_x.py (timed out)."
+    assert verdict([]) == "Nothing was run."
+    assert verdict([good]) == "The only part passed."
+    assert verdict([good, good]) == "All 2 parts passed."
+    assert verdict([bad]) == "**The only part did not pass**: 0 failed, 1 timed out (tests/test_x.py), 0 not run."
+    assert verdict([good, bad]) == "**1 of 2 parts did not pass**: 0 failed, 1 timed out (tests/test_x.py), 0 not run."
+
+
+def test_what_failed_comes_before_what_was_not_run():
+    idle = [parts.Outcome("suite", f"t{i}", "not run", output="no time was left") for i in range(9)]
+    late = parts.Outcome("suite", "late", "timed out", output="hung here")
+    outcomes = [*idle, late, parts.Outcome("suite", "bad", "failed", output="broken")]
+    assert verdict(outcomes) == (
+        "**11 of 11 parts did not pass**: 1 failed (bad), 1 timed out (late), 9 not run (t0, t1, t2, t3, t4, t5, ...)."
+    )
+    text = page("sim", outcomes, 1.0).partition("## What did not pass")[2]
+    assert text.index("### bad: failed") < text.index("### late: timed out") < text.index("### Not run")
+    assert "\n- t8: no time was left\n" in text
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Away from the checkout, beside the tests of somebody else, where each part would pass."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_somebody_elses.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpucheck, "PACKAGE", tmp_path / "xpnet")
+    monkeypatch.setattr(sys, "argv", ["gpucheck", "--out", "found", "--device", "sim"])
+
+    def run_all(chosen, *rest):
+        yield from (parts.Outcome(part.group, part.name, "passed", output="\u0394 \ud800") for part in chosen)
+
+    monkeypatch.setattr(gpucheck, "run_all", run_all)
+    return tmp_path
+
+
+def test_without_a_checkout_the_check_does_not_pass(elsewhere, capsys):
+    assert gpucheck.main() == 1
+    assert "did not pass**: 0 failed, 0 timed out, 1 not run (tests). See" in capsys.readouterr().out
+    found = json.loads((elsewhere / "found" / "gpucheck.json").read_text(encoding="utf-8"))["parts"]
+    assert [(p["group"], p["name"], p["status"]) for p in found if p["status"] != "passed"] == [("suite", "tests", "not run")]
+    text = (elsewhere / "found" / "gpucheck.md").read_text(encoding="utf-8")
+    assert "- tests: no checkout of xpnet was found: run it in one" in text
+
+
+def test_the_time_of_all_of_it_runs_from_the_beginning(elsewhere, monkeypatch):
+    deadlines = []
+    monkeypatch.setattr(gpucheck, "device", lambda name: time.sleep(0.5))
+    monkeypatch.setattr(gpucheck, "run_all", lambda chosen, root, deadline, jobs: (o for o in deadlines.append(deadline) or ()))
+    began = time.monotonic()
+    gpucheck.main()
+    assert deadlines[0] < began + gpucheck.SECONDS + 0.4
 
 
 def command(*arguments, cwd):
@@ -132,9 +248,29 @@ def command(*arguments, cwd):
     )
 
 
+@only_posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_command_at_once_and_leaves_what_is_known(tmp_path, number):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("this signal is ignored here, and by what is begun here")
+    words = [sys.executable, "-m", "xpnet.gpucheck", "--out", str(tmp_path), "--device", "sim", "--jobs", "1"]
+    with subprocess.Popen(words, cwd=ROOT, env=parts._environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b"passed")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert said.decode() == f"xpnet.gpucheck: stopped. What is known is in {tmp_path}\n"
+    found = json.loads((tmp_path / "gpucheck.json").read_text())["parts"]
+    assert {part["name"] for part in found} == {part.name for part in parts.parts("sim", ROOT)}
+    assert [part["name"] for part in found if part["status"] == "passed"] == ["doctor"]
+    assert f"**{len(found) - 1} of {len(found)} parts did not pass**: 0 failed" in (tmp_path / "gpucheck.md").read_text()
+
+
 def test_the_command_on_the_simulated_gpu(tmp_path):
-    """Four seconds of it: what does not fit is said to be not run, and both files are there."""
-    done = command("--out", str(tmp_path / "found"), "--device", "sim", "--seconds", "4", cwd=ROOT)
+    """Three seconds of it: what does not fit is said to be not run, and both files are there."""
+    began = time.monotonic()
+    done = command("--out", str(tmp_path / "found"), "--device", "sim", "--seconds", "3", cwd=ROOT)
+    assert time.monotonic() - began < 12
     assert done.returncode == 1, done.stderr
     found = json.loads((tmp_path / "found" / "gpucheck.json").read_text())
     status = {part["name"]: part["status"] for part in found["parts"]}

@@ -11,8 +11,9 @@ from core_helpers import bits, classes_data
 from trainer_helpers import make
 
 import xpnet as xn
-from xpnet.backends import ledger_page
-from xpnet.backends.places import Place, users_place
+from xpnet.backends.ledger import page as ledger_page
+from xpnet.backends.ledger import places
+from xpnet.backends.ledger.places import Place, users_place
 
 SIM = xn.device("sim")
 xp = SIM.xp
@@ -166,6 +167,44 @@ class TestPlaces:
             functools.reduce(lambda x, y: x, [copy.copy(np.unique(a))])
         assert {e.place for e in seen.events.values()} == {expected}
 
+    def test_generated_code_acts_for_its_caller(self, a):
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Holder:
+            value: object
+
+        with xn.ledger() as seen:
+            expected = line_here(1)
+            repr(Holder(a))
+        assert {e.place for e in seen.events.values()} == {expected}
+
+    def test_installed_packages_act_for_themselves_and_cupy_does_not(self, monkeypatch):
+        library = places.STANDARD_LIBRARY
+        monkeypatch.setattr(places, "cupy_folders", lambda: ("/opt/python/dist-packages/cupy/",))
+        places.works_on_behalf.cache_clear()
+        behalf = {
+            "/opt/python/dist-packages/cupy/_creation/from_data.py": True,
+            f"{library}functools.py": True,
+            f"{library}site-packages/keras/train.py": False,
+            f"{library}dist-packages/keras/train.py": False,
+            "/home/me/site-packages-demo/cupy/train.py": False,
+            np.__file__: True,
+            xn.__file__: True,
+            __file__: False,
+        }
+        found = {file: places.works_on_behalf(file) for file in behalf}
+        places.works_on_behalf.cache_clear()
+        assert found == behalf
+
+    def test_without_a_line_of_the_user_it_is_one_of_xpnet(self):
+        scope = {"users_place": users_place}
+        file = f"{places.XPNET}network.py"
+        thread = threading.Thread(target=exec, args=(compile("found = users_place()", file, "exec"), scope))
+        thread.start()
+        thread.join()
+        assert scope["found"] == Place(file, 1)
+
     def test_places_read_well(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         assert str(Place(str(tmp_path / "sub" / "train.py"), 3)) == "sub/train.py:3".replace("/", __import__("os").sep)
@@ -307,6 +346,54 @@ class TestForbidding:
             make("cpu").fit(*classes_data(20))
 
 
+class TestManyAtOnce:
+    def test_ledgers_of_many_threads_neither_get_lost_nor_stay_open(self, a):
+        lost = []
+
+        def work():
+            for _ in range(300):
+                with xn.ledger() as seen:
+                    xp.add(a, 1)
+                lost.append(seen.launches < 1)
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len(lost) == 1800
+        assert not any(lost)
+        from xpnet.backends.ledger import record
+
+        assert (record._open, record._watchers) == ((), 0)
+
+    def test_prohibitions_that_end_in_another_order(self, a):
+        def holding(prohibition):
+            with prohibition():
+                yield
+
+        first, second = holding(xn.forbid_sync), holding(xn.forbid_transfer)
+        next(first), next(second)
+        first.close()
+        with pytest.raises(xn.HiddenCrossing):
+            a[np.array([0])]
+        xp.nonzero(a)
+        second.close()
+        float(a[0, 0])
+
+    def test_a_prohibition_finished_by_another_thread(self, a):
+        def holding():
+            with xn.forbid_sync():
+                yield
+
+        held = holding()
+        next(held)
+        thread = threading.Thread(target=held.close)
+        thread.start()
+        thread.join()
+        float(a[0, 0])
+
+
 class TestPage:
     def test_it_says_what_a_reader_needs(self, a):
         trainer = make("sim").build((4,))
@@ -322,12 +409,12 @@ class TestPage:
         assert "1 synchronisation, 1 copy between host and device (0 B there, 4 B back)" in page
         assert "every step" in page
         assert "float(): waits, copies to the host" in page
-        assert "-> keep the value on the device" in page
-        assert "float64 array: slow on a GPU" in page
+        assert "-> read it once in a while" in page
+        assert "float64, slow on most GPUs" in page
         assert page.index("Hidden") < page.index("Asked for")
         assert "matmul" in page
         assert all(len(line) < 160 for line in page.splitlines())
-        assert repr(seen) == f"<Ledger: {seen.launches} launches, {seen.copies} copies, {seen.syncs} synchronisations>"
+        assert repr(seen) == f"<Ledger: launches {seen.launches}, copies {seen.copies}, synchronisations {seen.syncs}>"
 
     def test_what_cupy_cannot_tell_is_not_given_as_zero(self):
         with xn.ledger() as seen:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from core_helpers import bits
+from core_helpers import bits, classes_data
 
 import xpnet as xn
 from xpnet.models import MODELS, load
+from xpnet.scripts import searching
 
 SMALL = [name for name in MODELS if name != "wide"]
 
@@ -85,6 +88,7 @@ class Options:
 def model():
     import other_neighbour
     calls.append(1)
+    assert len(calls) == 1
     trainer = xn.Trainer(
         xn.Sequential(xn.Affine(OUTPUTS)), loss=xn.MeanSquaredError(), optimizer=xn.SGD(Options().rate), device="cpu"
     )
@@ -101,17 +105,29 @@ def triple():
 """
 
 
+USES = """
+import xpnet as xn
+from sizes import N, Own
+
+class Mine(Own):
+    def doubled(self):
+        return 2 * N
+
+def model():
+    trainer = xn.Trainer(xn.Sequential(Mine(N)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="cpu")
+    return trainer, None, None
+"""
+
+
 @pytest.fixture
 def file(tmp_path):
     (tmp_path / "neighbour.py").write_text("OUTPUTS = 2\n")
     (tmp_path / "other_neighbour.py").write_text("")
     path = tmp_path / "some models.py"
     path.write_text(FILE)
-    before = sys.path.copy()
+    before = sys.path.copy(), set(sys.modules)
     yield path
-    assert sys.path == before
-    for name in ("neighbour", "other_neighbour", "xpnet_model_some models"):
-        sys.modules.pop(name, None)
+    assert (sys.path, set(sys.modules)) == before
 
 
 class TestLoad:
@@ -122,13 +138,33 @@ class TestLoad:
         assert y.shape == (4, 2)
         monkeypatch.chdir(file.parent)
         assert load("some models.py:model")[1].shape == (4, 3)
-        assert len(sys.modules["xpnet_model_some models"].calls) == 1  # the file is read anew, the function called once
+
+    def test_the_function_is_called_once(self, file):
+        assert load(f"{file}:model")[0].optimizer.learning_rate == 0.1
 
     def test_a_file_that_was_edited(self, file):
         load(f"{file}:model")
         file.write_text(FILE.replace("(4, 3)", "(5, 3)"))
         assert load(f"{file}:model")[1].shape == (5, 3)
         assert not list(file.parent.glob(f"__pycache__/{file.stem}*"))
+
+    def test_each_file_gets_the_neighbours_of_its_own(self, tmp_path):
+        """Modules, packages and folders without ``__init__.py``; one file's module is another's folder."""
+        modules = set(sys.modules)
+        for n, neighbour in enumerate(("sizes.py", "sizes/__init__.py", "sizes/more/number.py", "sizes.py"), 2):
+            file = tmp_path / str(n) / neighbour
+            file.parent.mkdir(parents=True)
+            file.write_text(f"import xpnet as xn\nN = {n}\nclass Own(xn.Affine):\n    pass\n")
+            module = "sizes.more.number" if "more" in neighbour else "sizes"
+            (tmp_path / str(n) / "mine.py").write_text(USES.replace("sizes", module))
+        trainers = [load(f"{tmp_path / str(n)}/mine.py:model")[0] for n in (2, 3, 4, 5, 2)]
+        assert [trainer.net.layers[0].n_out for trainer in trainers] == [2, 3, 4, 5, 2]
+        assert set(sys.modules) == modules
+        x, y = classes_data(6)
+        copied = copy.deepcopy(trainers[2])
+        copied.fit(x, y)
+        assert copied.net.layers[0].doubled() == 8
+        assert xn.parity((copied, x, y), steps=1)
 
     def test_a_function_or_what_it_returns(self):
         found = MODELS["book"]()
@@ -170,3 +206,45 @@ class TestLoad:
         path.write_text("import no_such_module")
         with pytest.raises(ModuleNotFoundError, match="no_such_module"):
             load(f"{path}:model")
+
+
+class TestSearching:
+    def make(self, folder, name):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+
+    def test_installed_packages_stay(self, tmp_path, monkeypatch):
+        """A virtual environment below the script's folder, and a package that was imported before."""
+        self.make(tmp_path, "env/site-packages/searched_installed/part.py")
+        self.make(tmp_path, "env/searched_neighbour.py")
+        self.make(tmp_path, "searched_before/__init__.py")
+        self.make(tmp_path, "searched_before/later.py")
+        monkeypatch.setattr(sys, "path", [str(tmp_path / "env/site-packages"), str(tmp_path), *sys.path])
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "modules", dict(sys.modules))
+            import searched_before
+
+            before = set(sys.modules)
+            with searching(tmp_path):
+                import env.searched_neighbour
+                import searched_before.later
+                import searched_installed.part
+
+                assert env.searched_neighbour
+                assert searched_installed.part
+            new = set(sys.modules) - before
+            assert new == {"searched_before.later", "searched_installed", "searched_installed.part"}
+            assert sys.modules["searched_before"] is searched_before
+
+    def test_the_path_is_what_it_was_whatever_happens(self, tmp_path):
+        before = sys.path[:]
+
+        def change():
+            sys.path.remove(str(tmp_path.resolve()))
+            sys.path.append("elsewhere")
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError), searching(Path(tmp_path)):
+            change()
+        assert sys.path == before

@@ -208,13 +208,13 @@ class TestLeftAlone:
         x, y = classes_data(20)
         trainer.fit(x, y, epochs=2)
         x.flags.writeable = y.flags.writeable = False
-        before, vectors = bits(trainer), [v.tobytes() for v in trainer.optimizer._vectors.values()]
+        before, vectors = bits(trainer), [v.tobytes() for v in trainer.optimizer.vectors.values()]
         history, attributes = copy.deepcopy(trainer.history), [set(vars(layer)) for layer in trainer.net.walk()]
         gradients = trainer.net.parameters.grad.tobytes()
         assert not xn.parity((trainer, x, y), steps=3)
         assert bits(trainer) == before
         assert trainer.net.parameters.grad.tobytes() == gradients
-        assert [v.tobytes() for v in trainer.optimizer._vectors.values()] == vectors
+        assert [v.tobytes() for v in trainer.optimizer.vectors.values()] == vectors
         assert trainer.optimizer.steps == trainer.net.steps_begun == 2
         assert trainer.history == history
         assert [set(vars(layer)) for layer in trainer.net.walk()] == attributes
@@ -287,4 +287,4 @@ class TestLeftAlone:
 
     def test_an_observer_of_ones_own(self):
         with pytest.raises(NotImplementedError):
-            Observer(xn.device("cpu")).see("0", "output", None)
+            Observer(xn.device("cpu")).see("forward", "0", "output", None)

@@ -1,35 +1,27 @@
 """Which expressions of a source file are arrays of a device, and where their values come to the host.
 
 Each function is read in order. Annotations tell what parameters, attributes and calls give, functions of ``xp`` give
-arrays, and so does what is computed from one. The kind of an expression is one of the names below, None for anything
-else, a tuple of kinds, or as a frozenset the kinds of the items of a sequence of any length. Not followed: what is declared
-``Any``, what goes through a dict or a list that grows, and ``isinstance`` (``Array | float`` stays an array behind it).
+arrays, and so does what is computed from one. Not followed: what is declared ``Any``, what goes through a dict or a list
+that grows, and ``isinstance`` (``Array | float`` stays an array behind it).
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable
 from typing import Any
 
-Kind = Any
-ARRAY, XP, MEMBER = "array", "xp", "member of xp"
-SEQUENCES, WRAPPERS = {"list", "tuple", "Sequence", "Iterable", "Iterator"}, {"Callable", "ClassVar", "Final", "Optional"}
+from array_declarations import ARRAY, MEMBER, NAME, XP, Kind, annotated, either, name_of
+
 METADATA = {"shape", "ndim", "size", "dtype", "itemsize", "nbytes", "strides", "flags", "device", "base"}
 READING_METHODS = {"item", "tolist", "get", "tobytes", "__float__", "__int__", "__bool__", "__index__"}
-VALUE_CALLS = {"float", "int", "bool", "complex", "range", "hash"}  # these read an array that they are given,
+VALUE_CALLS = {"float", "int", "bool", "complex", "range", "hash", "round"}  # these read an array that they are given,
 VALUE_CALLS |= {"list", "tuple", "set", "iter", "enumerate", "zip", "map", "filter", "reversed", "sum"}
 PARTS_CALLS = {"str", "repr", "format", "print", "min", "max", "any", "all", "sorted"}  # these also one in a sequence
 XP_ANSWERS = {"finfo", "iinfo", "result_type", "promote_types", "can_cast", "issubdtype", "dtype", "shape", "ndim", "size"}
 XP_LISTS = {"split", "array_split", "hsplit", "vsplit", "meshgrid", "broadcast_arrays", "divmod", "modf", "frexp"}
-DEVICE_NAMES = {"cpu", "cuda", "gpu", "sim", "numpy", "cupy"}
+TYPE_CALLS = {"hasattr", "isinstance", "issubclass", "type"}
 ASKS = "asks which device this is; what differs by device is a method of the backend"
-
-
-def name_of(node: ast.AST | None) -> str:
-    """The last part of a name: "value" of ``self.W.value``."""
-    return str(getattr(node, "attr", getattr(node, "id", "")))
 
 
 def holds(kind: Kind) -> bool:
@@ -40,52 +32,6 @@ def holds(kind: Kind) -> bool:
 def items(kind: Kind = None) -> Kind:
     """What a loop over it gives."""
     return functools.reduce(either, kind, None) if isinstance(kind, tuple | frozenset) else ARRAY if kind == ARRAY else None
-
-
-def either(a: Kind, b: Kind) -> Kind:
-    """The kind of what may be one or the other: an array where one of them is."""
-    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        return tuple(map(either, a, b))
-    return ARRAY if ARRAY in (a, b) else a if b in (None, a) else b if a is None else None
-
-
-def agreed(a: Kind, b: Kind) -> Kind:
-    """What two declarations of one name have in common."""
-    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        return tuple(map(agreed, a, b))
-    return a if a == b else None
-
-
-def annotated(node: ast.AST | None) -> Kind:
-    """The kind that an annotation declares."""
-    if isinstance(node, ast.BinOp):
-        return either(annotated(node.left), annotated(node.right))
-    if not isinstance(node, ast.Subscript):
-        return ARRAY if name_of(node) == "Array" else None
-    name, parts = name_of(node.value), node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    if name == "tuple" and not isinstance(parts[-1], ast.Constant):
-        return tuple(map(annotated, parts))
-    if name in SEQUENCES:
-        return frozenset([annotated(parts[0])])
-    return annotated(parts[-1]) if name in WRAPPERS else None
-
-
-def declarations(trees: Iterable[ast.AST]) -> dict[str, Kind]:
-    """What functions "f()", methods ".f()" and attributes ".a" are declared to give."""
-    found: dict[str, Kind] = {}
-    for node in [node for tree in trees for node in ast.walk(tree)]:
-        prefix = "." if isinstance(node, ast.ClassDef) else ""
-        for part in node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else ():
-            if isinstance(part, ast.FunctionDef):
-                is_property = any(name_of(d).endswith("property") for d in part.decorator_list)
-                name, kind = prefix + part.name + ("" if is_property else "()"), annotated(part.returns)
-            elif isinstance(part, ast.AnnAssign):
-                called = isinstance(part.annotation, ast.Subscript) and name_of(part.annotation.value) == "Callable"
-                name, kind = prefix + name_of(part.target) + ("()" if called else ""), annotated(part.annotation)
-            else:
-                continue
-            found[name] = agreed(found[name], kind) if name in found else kind
-    return found
 
 
 class Reader(ast.NodeVisitor):
@@ -186,6 +132,20 @@ class Reader(ast.NodeVisitor):
             for _ in range(2):
                 self.branches(node.body, node.orelse)
 
+    def visit_Match(self, node: ast.Match) -> None:
+        kind = self.host(node.subject, self.visit(node.subject), "a match with the value")
+        if kind == NAME:
+            self.report(node.subject, "one-body", ASKS)
+        for part in ast.walk(node):
+            if isinstance(part, ast.MatchAs | ast.MatchStar) and part.name:
+                self.names[part.name] = items(kind)
+        self.branches([], *([case] for case in node.cases))
+
+    def visit_match_case(self, node: ast.match_case) -> None:
+        if node.guard:
+            self.truth(node.guard)
+        self.branches(node.body)
+
     def visit_Assert(self, node: ast.Assert) -> None:
         self.truth(node.test)
         if node.msg:
@@ -213,8 +173,7 @@ class Reader(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> Kind:
         sides = (node.left, *node.comparators)
         kinds = [self.visit(side) for side in sides]
-        literals = {n.value for side in sides for n in (side, *getattr(side, "elts", ())) if isinstance(n, ast.Constant)}
-        if XP in kinds or literals & DEVICE_NAMES:
+        if {XP, NAME} & {*kinds}:
             self.report(node, "one-body", ASKS)
         if all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops) or not holds(tuple(kinds)):
             return None
@@ -230,10 +189,14 @@ class Reader(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> Kind:
         owner = self.visit(node.value)
-        if (node.attr == "kind" and name_of(node.value).endswith("device")) or (owner == XP and node.attr == "__name__"):
+        if (node.attr == "kind" and is_device(node.value)) or (owner == XP and node.attr == "__name__"):
             self.report(node, "one-body", ASKS)
         if owner == ARRAY:
+            if node.attr in READING_METHODS:  # the method by another name
+                self.report(node, "host", "the value of a device array")
             return None if node.attr in METADATA else ARRAY
+        if node.attr == "name" and is_device(node.value):
+            return NAME
         return MEMBER if owner in (XP, MEMBER) else XP if node.attr == "xp" else self.declared.get(f".{node.attr}")
 
     def visit_Subscript(self, node: ast.Subscript) -> Kind:
@@ -283,7 +246,8 @@ class Reader(ast.NodeVisitor):
         every = (*given, *(self.visit(k.value) for k in node.keywords))
         if reads(name, owner, kind, every) and not (self.moves and kind != ARRAY and name == "get"):
             self.report(node, "host", "the value of a device array")
-        if name == "hasattr" and {ARRAY, XP} & {*given[:1]}:
+        asked = name in TYPE_CALLS and any(map(is_device, node.args[:1]))
+        if asked or kind == NAME or (name == "hasattr" and {ARRAY, XP} & {*given[:1]}):
             self.report(node, "one-body", ASKS)
         if kind == ARRAY:
             return None if name in READING_METHODS else ARRAY
@@ -292,13 +256,17 @@ class Reader(ast.NodeVisitor):
         return self.declared.get(f".{name}()" if owner else f"{name}()", None if owner else built_in(name, given))
 
 
+def is_device(node: ast.AST) -> bool:
+    return name_of(node).endswith("device")
+
+
 def reads(name: str, owner: ast.AST | None, kind: Kind, given: tuple) -> bool:
     """Whether a call brings the value of an array to the host; ``kind`` is that of the method's ``owner``."""
     if owner is None:
         return (name in PARTS_CALLS and holds(given)) or (name in VALUE_CALLS and ARRAY in given)
     if kind == ARRAY:
         return name in READING_METHODS
-    if name_of(owner).endswith("device"):
+    if is_device(owner):
         return name in ("get", "synchronize")
     return name == "asnumpy" or (name == "format" and holds(given)) or (name_of(owner) == "math" and holds(given))
 
@@ -309,6 +277,8 @@ def built_in(name: str, given: list[Kind]) -> Kind:
         return frozenset([tuple(map(items, given))])
     if name == "enumerate":
         return frozenset([(None, items(*given[:1]))])
+    if name == "divmod" and ARRAY in given:
+        return (ARRAY, ARRAY)
     if name in ("list", "tuple", "sorted", "reversed", "iter"):
         return given[0] if given else None
     return ARRAY if name in ("sum", "abs", "pow", "next") and holds(tuple(given)) else None

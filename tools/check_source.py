@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from array_reader import Kind, Reader, declarations, name_of
+from array_declarations import Kind, declarations, name_of
+from array_reader import Reader
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ("xpnet/backends/device.py", "xpnet/parameters.py", "xpnet/step.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from xpnet.backends.resolve import NOTHING_BROKEN, resolve
 WORKS = 'device="auto" computes on the GPU'
 NO_GPU = 'xpnet computes on the CPU, and device="sim" checks a script against the rules of a GPU'
 
+MEMINFO = Path("/proc/meminfo")  # Linux
 HIDDEN = "A GPU is hidden: a container must be started with --gpus all, a machine of one's own needs the driver's libcuda"
 
 
@@ -141,20 +143,23 @@ def _cpu_model() -> str:
 
 
 def _usable_cores() -> int | None:
-    """The cores that this process may run on; containers and batch systems grant fewer than there are."""
+    """The cores that this process may run on, all or fewer; a limit on their time, as of `docker --cpus`, does not count."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _memory() -> dict[str, int | None]:
     """Memory of the machine; what is free for programs is known on Linux."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        text = MEMINFO.read_text(errors="replace")
     except OSError:
-        names = getattr(os, "sysconf_names", {})
-        known = "SC_PHYS_PAGES" in names
-        return {"total": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None, "free": None}
-    sizes = {name: int(size.split()[0]) * 1024 for name, _, size in (line.partition(":") for line in lines)}
-    return {"total": sizes.get("MemTotal"), "free": sizes.get("MemAvailable")}
+        text = ""
+    sizes = {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+    return {"total": sizes["MemTotal"] if "MemTotal" in sizes else _pages(), "free": sizes.get("MemAvailable")}
+
+
+def _pages() -> int | None:
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
 
 
 def _blas() -> dict[str, Any]:

@@ -26,21 +26,24 @@ from xpnet.parameters import Maker, Parameter
 from xpnet.training import Trainer
 
 LOSS = "loss"  # the loss's place among the layers' paths; that of the network itself is ""
+FADE = 0.5  # how much of a scale is left a step later
+NOTE = "xpnet.parity: "
 
-Note = Callable[[int, str, str, Gap], None]  # step from 1 on, path, quantity, difference (also where there is none)
-Key = tuple[str, str, int]  # path, quantity, how often seen before in this step
+Note = Callable[[int, str, str, str, Gap], None]  # step from 1 on, stage, path, quantity, difference (also where there is none)
+What = tuple[str, str, str]  # stage ("forward", "backward" or "update"), path, quantity
+Key = tuple[str, str, str, int]  # and how often seen before in this step
 
 
 def run(first: Twin, second: Twin, batches: Iterable[tuple[np.ndarray, np.ndarray]], note: Note) -> None:
     """One step on each pair of host rows and targets; everything is noted in the order of execution on the second device."""
-    scales: dict[tuple[str, str], float] = {}
+    scales: dict[What, float] = {}
     with first.observed(), second.observed():
         for number, (x, y) in enumerate(batches, 1):
             before = first.trainer.net.parameters.snapshot()
             recorder = Recorder(first.device)
-            first.step(recorder, x, y, before)
+            first.step(number, recorder, x, y, before)
             comparer = Comparer(second.device, recorder.seen, scales, functools.partial(note, number))
-            second.step(comparer, x, y, before)
+            second.step(number, comparer, x, y, before)
             comparer.finish()
 
 
@@ -49,13 +52,13 @@ class Observer:
 
     def __init__(self, device: Device):
         self.device = device
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[What] = Counter()
 
-    def see(self, path: str, quantity: str, a: Array | None, before: np.ndarray | None = None) -> Any:
+    def see(self, stage: str, path: str, quantity: str, a: Array | None, before: np.ndarray | None = None) -> Any:
         """``a`` or what replaces it; ``before`` are the values that a parameter had before the step."""
-        key = (path, quantity, self._counts[path, quantity])
-        self._counts[path, quantity] += 1
-        return self.seen_as(key, a, before)
+        what = (stage, path, quantity)
+        self._counts[what] += 1
+        return self.seen_as((*what, self._counts[what] - 1), a, before)
 
     def seen_as(self, key: Key, a: Array | None, before: np.ndarray | None) -> Any:
         raise NotImplementedError
@@ -76,43 +79,54 @@ class Recorder(Observer):
 class Comparer(Observer):
     """Holds everything that one step makes against another device's record, and puts the record in its place.
 
-    ``scales`` are the largest magnitudes so far by path and quantity, over all steps: a gradient that has all but vanished,
-    say, is what is left of terms that cancel, and their rounding does not vanish.
+    ``scales`` say what differences are relative to (:meth:`_scale`), over all steps.
     """
 
     def __init__(
         self,
         device: Device,
         expected: dict[Key, np.ndarray | None],
-        scales: dict[tuple[str, str], float],
-        note: Callable[[str, str, Gap], None],
+        scales: dict[What, float],
+        note: Callable[[str, str, str, Gap], None],
     ):
         super().__init__(device)
         self.expected, self.scales, self.note = expected, scales, note
 
     def seen_as(self, key: Key, a: Array | None, before: np.ndarray | None) -> Any:
-        path, quantity, _ = key
+        what = key[:3]
         if key not in self.expected:
-            self.note(path, quantity, unlike("is computed on the second device only"))
+            self.note(*what, unlike("is computed on the second device only"))
             return a
         expected = self.expected.pop(key)
         if expected is None and a is None:
             return None
         gap = self._gap(key, expected, a, before)
-        self.note(path, quantity, gap)
+        self.note(*what, gap)
         return self._replaced(a, expected) if gap else a
 
     def finish(self) -> None:
         """Note what the second device has not computed."""
-        for path, quantity, _ in self.expected:
-            self.note(path, quantity, unlike("is computed on the first device only"))
+        for key in self.expected:
+            self.note(*key[:3], unlike("is computed on the first device only"))
 
     def _gap(self, key: Key, expected: np.ndarray | None, a: Array | None, before: np.ndarray | None) -> Gap:
         if expected is None or a is None:
             return unlike(f"is None on the {'first' if expected is None else 'second'} device only")
         size, slack = _magnitude(expected, before)
-        scale = self.scales[key[:2]] = max(size, self.scales.get(key[:2], 0.0))
+        scale = self._scale(key, size, expected.shape[:1])
         return difference(expected, to_host(self.device, a), scale, slack)
+
+    def _scale(self, key: Key, size: float, rows: tuple[int, ...]) -> float:
+        """The array's own largest magnitude or, where that has shrunk in a step by more than half, half of what was.
+
+        What is small may be what is left of terms that cancel, and their rounding does not shrink with it. The loss's
+        never shrink: its gradient is the distance of probabilities and targets, both of the order of 1, over the rows.
+        """
+        what, again = key[:3], key[3]
+        old = self.scales.get(what, 0.0)
+        least = min(old, 1 / max(*rows, 1, 1)) if key[1] == LOSS else 0.0
+        self.scales[what] = max(size, least, old if again else FADE * old)
+        return self.scales[what]
 
     def _replaced(self, a: Array, expected: np.ndarray | None) -> Array:
         """The record on this device: written into ``a``, of which others may hold views, if it fits there."""
@@ -133,9 +147,10 @@ class ObservedLoss:
         self._loss, self._twin = loss, twin
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        value, dy = self._loss(*arguments, **options)
+        with self._twin.placing(f"the loss, {self._loss!r}"):
+            value, dy = self._loss(*arguments, **options)
         see = self._twin.observer.see
-        return see(LOSS, "loss", value), see(LOSS, "gradient", dy)
+        return see("forward", LOSS, "loss", value), see("backward", LOSS, "gradient", dy)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loss, name)
@@ -155,24 +170,38 @@ class Twin:
         self.trainer.device = device
         net = self.trainer.build(shape).net
         self.layers = layer_paths(net)
-        self.trained = [(entry, _holder(entry, self.layers)) for entry in net.parameters.trainable]
+        self.holders = {name: _holder(entry, self.layers) for name, entry in net.parameters.items()}
 
-    def step(self, observer: Observer, x: np.ndarray, y: np.ndarray, before: dict[str, np.ndarray]) -> None:
+    def step(self, number: int, observer: Observer, x: np.ndarray, y: np.ndarray, before: dict[str, np.ndarray]) -> None:
         """One training step on a copy of the rows and targets, since layers may work in place."""
-        self.observer = observer
-        with self.device.use():
+        self.number, self.observer = number, observer
+        with self.placing(""), self.device.use():
             self.trainer.step(self.device.put(x.copy()), self.device.put(y.copy()))
         self._see_update(before)
 
+    @contextlib.contextmanager
+    def placing(self, place: str) -> Iterator[None]:
+        """Give an error that is raised within a note of step, place and device; the innermost place counts."""
+        try:
+            yield
+        except Exception as error:
+            if not any(note.startswith(NOTE) for note in getattr(error, "__notes__", ())):
+                error.add_note(f"{NOTE}step {self.number}, {place and place + ', '}on {self.device.name}")
+            raise
+
     def _see_update(self, before: dict[str, np.ndarray]) -> None:
-        """What the optimizer has written: parameters, and its own vectors parameter by parameter."""
-        see, start = self.observer.see, 0
-        for entry, path in self.trained:
+        """What the step leaves behind: parameters, the optimizer's vectors parameter by parameter, running statistics."""
+        see, parameters, start = functools.partial(self.observer.see, "update"), self.trainer.net.parameters, 0
+        for entry in parameters.trainable:
+            path = self.holders[entry.name]
             name = _name(entry, path)
             see(path, f"parameter {name}", entry.value, before[entry.name])
-            for vector, a in self.trainer.optimizer._vectors.items():
+            for vector, a in self.trainer.optimizer.vectors.items():
                 see(path, f"optimizer {vector} {name}", a[start : start + entry.size])
             start += entry.size
+        for entry in parameters.running:
+            path = self.holders[entry.name]
+            see(path, f"state {_name(entry, path)}", entry.value)
 
     @contextlib.contextmanager
     def observed(self) -> Iterator[None]:
@@ -191,20 +220,25 @@ class Twin:
     def _wrap(self, path: str, layer: Layer) -> None:
         forward, backward, parameters = layer.forward, layer.backward, self.trainer.net.parameters
         states, trained = ([p for p in group if _inside(p, path)] for group in (parameters.running, parameters.trainable))
+        place = f"layer {path}: {layer!r}" if path else "the network"
 
         def observed_forward(x: Array, step: Any) -> Any:
-            result = forward(x, step)
+            with self.placing(f"{place}, forward"):
+                result = forward(x, step)
             if type(result) is not tuple or len(result) != 2:
                 return result  # the container says what is wrong with it
+            see = functools.partial(self.observer.see, "forward", path)
             for p in states:
-                self.observer.see(path, f"state {_name(p, path)}", p.value)
-            return self.observer.see(path, "output", result[0]), result[1]
+                see(f"state {_name(p, path)}", p.value)
+            return see("output", result[0]), result[1]
 
         def observed_backward(dy: Array, cache: Any, step: Any) -> Any:
-            dx = backward(dy, cache, step)
+            with self.placing(f"{place}, backward"):
+                dx = backward(dy, cache, step)
+            see = functools.partial(self.observer.see, "backward", path)
             for p in trained:
-                self.observer.see(path, f"gradient {_name(p, path)}", p.grad)
-            return self.observer.see(path, "dx", dx)
+                see(f"gradient {_name(p, path)}", p.grad)
+            return see("dx", dx)
 
         vars(layer).update(forward=observed_forward, backward=observed_backward)
 

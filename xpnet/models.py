@@ -7,9 +7,8 @@ A model of one's own is such a function in any file, named ``"file.py:function"`
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +37,7 @@ from xpnet.losses import HalfSquaredError, Loss, MeanSquaredError, SigmoidCrossE
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.schedules import Cosine, LinearWarmup
+from xpnet.scripts import searching
 from xpnet.training import Trainer
 
 Model = tuple[Trainer, np.ndarray, np.ndarray]
@@ -142,7 +142,7 @@ def load(model: Source) -> Model:
         if model in MODELS:
             return MODELS[model]()
         path, function = _split(model)
-        with _importable(path.parent):
+        with searching(path.parent):
             return _checked(_function(_run(path), function, path)(), name)
     if callable(model):
         return _checked(model(), getattr(model, "__name__", repr(model)))
@@ -177,16 +177,6 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[[], Any]:
         own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
         raise ValueError(f"{path.name} has no function {name}; it has {', '.join(own) or 'none'}")
     return found
-
-
-@contextlib.contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The file may import its neighbours, as when Python runs it."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _checked(found: Any, name: str) -> Model:

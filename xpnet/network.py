@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
-from xpnet.backends.places import Place
+from xpnet.backends.ledger.places import Place
 from xpnet.checks import as_numbers, check_count, check_seed, foreign, row_count
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
@@ -36,18 +36,20 @@ class Sequential(Chain):
     does all of it. Inside another network a ``Sequential`` is a layer like any other.
     Deep copies and pickles keep parameters and views together.
 
-    Attributes after ``build``: ``parameters`` (by name, and the flat vectors), ``input_shape`` and
+    Attributes after ``build``: ``parameters`` (by name, and the flat vectors), ``layer_paths`` (every layer, at any depth, by
+    the path that its parameters' names begin with), ``input_shape`` and
     ``output_shape`` per sample, ``output_activation`` (class name of the layer that makes the outputs, or None),
     ``debug`` (assign True to have every backward pass checked for gradients that it left unassigned, as on ``sim``),
     ``device``, ``seed``, ``steps_begun`` (training passes, which number the random masks).
     """
+
+    debug = False
 
     def __init__(self, *layers: Layer):
         super().__init__(*layers)
         self._parameters: Parameters | None = None
         self.arenas = ArenaPool()
         self.steps_begun = 0
-        self.debug = False
 
     def build(
         self,
@@ -80,6 +82,7 @@ class Sequential(Chain):
             root.undo()
             raise
         self._parameters = parameters
+        self.layer_paths = {root.paths[id(layer)]: layer for layer, _ in root.before}
         self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
         self.seed, self.steps_begun = seed, 0
         self._forget_passes()
@@ -273,11 +276,12 @@ def last_activation(chain: Any) -> str | None:
 
 def missing_gradient(net: Sequential, parameter: Parameter) -> str:
     """The text for a gradient that its layer's ``backward`` did not assign, with the place of that method."""
-    layer = next((layer for layer in net.walk() if any(value is parameter for value in vars(layer).values())), net)
-    code = inspect.unwrap(type(layer).backward).__code__
+    holders = {path: layer for path, layer in net.layer_paths.items() if parameter.name.startswith(path + ".")}
+    layer = holders[max(holders, key=len)] if holders else net
+    code = getattr(inspect.unwrap(type(layer).backward), "__code__", None)
+    where = f"{Place(code.co_filename, code.co_firstlineno)}: " if code else ""
     return (
-        f"{Place(code.co_filename, code.co_firstlineno)}: backward of {layer!r} left the gradient of {parameter.name} "
-        f"unassigned, or added to it: "
+        f"{where}backward of {layer!r} left the gradient of {parameter.name} unassigned, or added to it: "
         f"assign it, for instance by step.matmul(x.T, dy, out=self.W.grad) or self.W.grad[...] = dy.sum(axis=0)"
     )
 

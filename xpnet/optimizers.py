@@ -109,6 +109,11 @@ class Optimizer(Configured):
         """Learning rate of the next update."""
         return self._schedule(self.steps)
 
+    @property
+    def vectors(self) -> dict[str, Array]:
+        """The rule's own vectors by the names in ``slots``, as long as the network's flat one; none before the first update."""
+        return dict(self._vectors)
+
     def observe(self, loss: float) -> None:
         """Tell the schedule the epoch's loss (for :class:`xpnet.ReduceOnPlateau`)."""
         self._schedule.observe(loss)

@@ -30,7 +30,6 @@ COLUMN_OF = {  # by the first word of a quantity
     "optimizer": "parameters",
     "state": "parameters",
 }
-PASS_OF = {"output": "forward", "state": "forward", "dx": "backward", "gradient": "backward"}  # all else: update
 
 
 def parity(
@@ -48,8 +47,9 @@ def parity(
     all rows at a time if None. Where the second device differs it goes on with the first one's values, so that
     each layer answers for itself alone. The same device twice shows whether it computes the same twice.
 
-    ``rtol`` is what counts as the same, relative to the largest magnitude that the array has had in any step so far (for a
-    parameter: to its largest change in a step, two ULP aside); None means 1e-5 in float32 and 1e-12 in float64.
+    ``rtol`` is what counts as the same, relative to the array's largest magnitude (for a parameter: its largest change in
+    the step, two ULP aside) or, where that is more, to half of what it was the step before; None means 1e-5 in float32
+    and 1e-12 in float64.
     Raises ValueError, TypeError, FileNotFoundError or DeviceUnavailable before anything is run.
     """
     steps, rtol = check_count("steps", steps), None if rtol is None else check_number("rtol", rtol)
@@ -69,11 +69,14 @@ def parity(
 class Parting:
     """One quantity of one layer that differs in one step.
 
+    ``stage`` is where that shows: in the "forward" or "backward" of the layer, or in the "update" at the end of the step
+    (parameters, the optimizer's vectors, and running statistics that were written after their layer's forward).
     ``quantity`` is "output", "dx", "gradient W", "parameter W", "optimizer mean W", "state mean", and "loss" or "gradient"
     where ``path`` is "loss". ``relative`` and ``ulp`` are infinite where numbers cannot say what ``text`` says.
     """
 
     step: int
+    stage: str
     path: str
     layer: str
     quantity: str
@@ -88,7 +91,7 @@ class Parting:
         if self.path == LOSS:
             return f"the loss, {self.layer}"
         where = f"layer {self.path}: {self.layer}" if self.path else self.layer
-        return f"the {PASS_OF.get(self.quantity.split()[0], 'update')} of {where}"
+        return f"the {self.stage} of {where}"
 
     def _size(self) -> str:
         change = "of the step's change" if self.quantity.startswith("parameter ") else "relative"
@@ -176,7 +179,7 @@ class Parity:
     def __bool__(self) -> bool:
         return self.ok
 
-    def note(self, step: int, path: str, quantity: str, gap: Gap) -> None:
+    def note(self, step: int, stage: str, path: str, quantity: str, gap: Gap) -> None:
         """Take in one comparison."""
         if path not in self._by_path:
             if not gap:
@@ -186,7 +189,7 @@ class Parity:
         self._by_path[path].note(quantity, gap)
         if not gap:
             return
-        found = Parting(step, path, self._by_path[path].layer, quantity, *gap)
+        found = Parting(step, stage, path, self._by_path[path].layer, quantity, *gap)
         if self.largest is None or (gap.relative, gap.ulp) > (self.largest.relative, self.largest.ulp):
             self.largest = found
         if self.first is None and gap.relative > self.rtol:
@@ -205,6 +208,9 @@ class Parity:
     def as_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings, lists and dicts, fit for JSON: None stands for infinite differences."""
         return _finite({**asdict(self), "identical": self.identical, "ok": self.ok, "verdict": self.verdict()})
+
+    def __repr__(self) -> str:
+        return f"<Parity: {self.verdict()}>"
 
     def __str__(self) -> str:
         rows = [("layer", *COLUMNS), *(row.cells() for row in self.layers)]

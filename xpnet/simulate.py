@@ -6,21 +6,29 @@ import contextlib
 import dataclasses
 import runpy
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from xpnet.backends.ledger import Ledger, ledger
-from xpnet.backends.places import Place, works_on_behalf
+from xpnet.backends.ledger.places import Place, works_on_behalf
 from xpnet.backends.resolve import simulated
 from xpnet.backends.sim.stand_in import cupy_simulated
+from xpnet.scripts import searching
+
+NOTHING = (
+    'Nothing was computed on the simulated GPU. A script gets there by naming the device, as in Trainer(..., device="auto")\n'
+    'or net.build(..., device="cuda"), or by `import cupy`.'
+)
 
 
 @dataclasses.dataclass
 class Simulation:
     """What :func:`simulate` found: the ledger, and what ended the script, if not its last line.
 
-    ``status`` is an exit status: the script's own, 1 where a real GPU would have stopped it, else 0.
+    ``status`` is an exit status: the script's own where that is not 0, 1 where a real GPU would have stopped it, else 0.
     """
 
     script: str
@@ -30,6 +38,8 @@ class Simulation:
     @property
     def place(self) -> Place | None:
         """The user's line at which the script ended with an error."""
+        if isinstance(self.error, SyntaxError) and self.error.filename:
+            return Place(self.error.filename, self.error.lineno or 0)
         frames = [] if self.error is None else users_frames(self.error)
         return Place(frames[-1].filename, frames[-1].lineno or 0) if frames else None
 
@@ -43,27 +53,30 @@ class Simulation:
             return 130 if isinstance(self.error, KeyboardInterrupt) else 1
         return int(any(event.kind == "mistake" for event in self.book.events.values()))
 
+    def as_dict(self) -> dict[str, Any]:
+        """How the script ended and the whole ledger, fit for JSON."""
+        return {"script": self.script, "ending": self._ending(), "status": self.status, **self.book.as_dict()}
+
     def __str__(self) -> str:
         book = self.book
-        found = str(book) if book.launches or book.allocations or book.events else NOTHING
-        return f"{self._ending()}\n\n{found}"
+        if book.launches or book.allocations or book.events:
+            return f"{self._ending()}\n\n{book}"
+        return self._ending() if self.status else f"{self._ending()}\n\n{NOTHING}"
 
     def _ending(self) -> str:
         error = self.error
         if error is None or (isinstance(error, SystemExit) and not error.code):
             return f"{self.script} ran to its end."
         if isinstance(error, SystemExit):
-            return f"{self.script} ended by itself with exit status {error.code}."
+            said = "" if isinstance(error.code, int) else f": {error.code}"
+            return f"{self.script} ended by itself with exit status {self.status}{said}."
         if isinstance(error, KeyboardInterrupt):
             return f"{self.script} was stopped at {self.place}."
         trace = "".join(traceback.format_list(users_frames(error)))
+        if isinstance(error, SyntaxError):
+            trace += "".join(traceback.format_exception_only(error))
+            return f"{self.script} cannot be run:\n{trace.rstrip()}"
         return f"{self.script} ended with an error:\n{trace}{self.place}: {type(error).__name__}: {error}"
-
-
-NOTHING = (
-    'Nothing ran on the simulated GPU: the script asked for none of the devices "cuda", "auto" and "sim", and computed\n'
-    'nothing with cupy. In xpnet the device is named by Trainer(..., device="auto") or net.build(..., device="cuda").'
-)
 
 
 def simulate(script: str, arguments: Sequence[str] = ()) -> Simulation:
@@ -71,15 +84,19 @@ def simulate(script: str, arguments: Sequence[str] = ()) -> Simulation:
 
     Host arrays among device arrays are noted as mistakes, and the script goes on, so that one run finds
     them all; every other error ends it, as it would end it on a real GPU. Processes that the
-    script starts are not followed. Raises FileNotFoundError where there is no such file.
+    script starts are not followed, threads are. Raises FileNotFoundError where there is no such file.
     """
     path = Path(script)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {script!r}")
+        raise FileNotFoundError(f"{script!r} is a folder, not a file" if path.is_dir() else f"there is no file {script!r}")
     with simulated(), cupy_simulated(), ledger(forgiving=True) as book, _as_main(path, arguments):
         found = Simulation(script, book)
+        threads = set(threading.enumerate())
         try:
             runpy.run_path(str(path), run_name="__main__")
+            for thread in threading.enumerate():
+                if thread not in threads and not thread.daemon:
+                    thread.join()  # as Python does before it ends
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             found.error = error
     return found
@@ -93,9 +110,9 @@ def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
 @contextlib.contextmanager
 def _as_main(path: Path, arguments: Sequence[str]) -> Iterator[None]:
     """``sys.argv`` and the search path as ``python script.py arguments`` would have them."""
-    before = sys.argv, sys.path[:]
-    sys.argv, sys.path[:0] = [str(path), *arguments], [str(path.resolve().parent)]
+    before, sys.argv = sys.argv, [str(path), *arguments]
     try:
-        yield
+        with searching(path.resolve().parent):
+            yield
     finally:
-        sys.argv, sys.path[:] = before
+        sys.argv = before

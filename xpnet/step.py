@@ -171,6 +171,7 @@ class Pass:
     """
 
     output_shape: tuple[int, ...]
+    begun = False
     keep: Callable[..., Array]
     scratch: Callable[..., Array]
 
@@ -192,7 +193,6 @@ class Pass:
         self.number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
         self.checks_gradients = network.debug or self.device.poisons
-        self.begun = False
 
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -19,7 +20,8 @@ from host_memory import NoDevice, cupy_without_a_gpu, over_host_memory
 
 import xpnet as xn
 from xpnet.backends import ledger as ledgers
-from xpnet.backends.cuda_hooks import Hooks
+from xpnet.backends.ledger import record
+from xpnet.backends.ledger.cuda_hooks import Hooks
 
 pytestmark = pytest.mark.cupy
 
@@ -53,6 +55,10 @@ REPORTED = {
     "host rows": ("h2d", "host index array", 16, lambda xp, a: a[ROWS]),
     "list of rows": ("h2d", "host index array", 16, lambda xp, a: a[[0, 1]]),
     "host rows in a tuple": ("h2d", "host index array", 16, lambda xp, a: a[:, ROWS]),
+    "an inner tuple of rows": ("h2d", "host index array", 16, lambda xp, a: a[0, (1, 2)]),
+    "take of host rows": ("h2d", "host index array", 16, lambda xp, a: xp.take(a, ROWS, axis=0)),
+    "array.take of a list": ("h2d", "host index array", 16, lambda xp, a: a.take([0, 1])),
+    "asarray with a dtype": ("h2d", "xp.asarray", 24, lambda xp, a: xp.asarray(HOST, "float16")),
     "host mask": ("h2d", "host index array", 12, lambda xp, a: a[HOST > 5]),
     "store host rows": ("h2d", "host index array", 16, lambda xp, a: a.__setitem__(ROWS, 0)),
 }
@@ -72,6 +78,8 @@ UNREPORTED = {
     "iteration": lambda xp, a: list(a),
     "asarray": lambda xp, a: xp.asarray(a),
     "array of arrays": lambda xp, a: xp.array([a, a]),
+    "array of arrays, deep": lambda xp, a: xp.array([[a[0, 0], a[0, 1]], [a[1, 0], a[1, 1]]]),
+    "a list of arrays as an index": lambda xp, a: a[[over_host_memory(xp, ROWS), over_host_memory(xp, ROWS)]],
     "operator": lambda xp, a: a + 1,
     "rows": lambda xp, a: a[over_host_memory(xp, ROWS)],
     "host computing": lambda xp, a: xp.sum(HOST),
@@ -112,9 +120,10 @@ def test_reports_with_cause_bytes_and_line(name: str, cupy: ModuleType, a: Any) 
     kind, cause, nbytes, call = REPORTED[name]
     with watched(cupy) as seen, contextlib.suppress(NoDevice):
         call(cupy, a)
-    (event,) = seen.events.values()
+    *waiting, event = seen.events.values()
     assert (event.kind, event.cause, event.times, event.nbytes, event.asked) == (kind, cause, 1, nbytes, False)
     assert event.place == line_of(call)
+    assert [(e.kind, e.cause, e.times) for e in waiting] == ([("sync", cause, 1)] if kind == "d2h" else [])
 
 
 @pytest.mark.parametrize("name", WAITS)
@@ -125,6 +134,47 @@ def test_reports_what_cupy_declares_as_waiting(name: str, cupy: ModuleType, a: A
     assert seen.syncs == 1
     (event,) = (e for e in seen.events.values() if e.kind == "sync")
     assert (event.kind, event.cause, event.place) == (kind, cause, line_of(call))
+
+
+def test_one_get_is_one_wait_and_none_where_it_does_not_block(cupy: ModuleType) -> None:
+    """CuPy's ``get`` declares that it waits, and then lets the stream wait if it blocks."""
+
+    def get(a: Any, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> None:
+        cupy._core.syncdetect._declare_synchronize()
+        if blocking:
+            wait()
+
+    for arguments, waits in {(): 1, (None, "C", None, False): 0}.items():
+        with watched(cupy) as seen:
+            hooks = record._hooks
+            wait = hooks._waits(lambda: None, cause="Stream.synchronize()")
+            hooks._gets(get)(np.zeros(3, np.float32), *arguments)
+        assert (seen.syncs, seen.d2h, seen.d2h_bytes) == (waits, 1, 12)
+    with watched(cupy) as seen:
+        wait()
+    assert seen.causes == {"sync: Stream.synchronize()": 1}
+    with watched(cupy, xn.forbid_sync):
+        hooks._gets(get)(np.zeros(3, np.float32), blocking=False)
+
+
+def test_a_script_is_simulated_where_the_real_cupy_was_imported(cupy: ModuleType, tmp_path: Any) -> None:
+    from xpnet.simulate import simulate
+
+    script = tmp_path / "script.py"
+    script.write_text("import cupy\nx = cupy.ones(3)\nfloat(x[0])\n")
+    found = simulate(str(script))
+    assert found.error is None
+    assert (found.book.syncs, found.book.launches_known) == (1, True)
+    assert record._watchers == 0
+    assert sys.modules["cupy"] is cupy
+
+
+def test_plain_cupy_is_watched_without_a_device_of_xpnet(cupy: ModuleType, a: Any) -> None:
+    with pytest.raises(xn.HiddenCrossing, match="waits"), xn.forbid_sync():
+        cupy.cuda.Device(0).synchronize()
+    with xn.ledger() as seen, contextlib.suppress(NoDevice):
+        a.get()
+    assert seen.d2h == 1
 
 
 @pytest.mark.parametrize("name", UNREPORTED)
@@ -199,7 +249,7 @@ def test_nested_watching_ends_with_the_last(cupy: ModuleType, a: Any) -> None:
     before = attributes(cupy)
     with watched(cupy) as outer:
         hooked = attributes(cupy)
-        with xn.forbid_sync(), watched(cupy) as inner:
+        with xn.ledger(), watched(cupy) as inner:
             assert attributes(cupy) == hooked  # wrapped once
             with contextlib.suppress(NoDevice):
                 a.get()

@@ -10,7 +10,7 @@ import pytest
 from planted_mistakes import MARK, MISTAKES, Mistake, table
 
 from xpnet.backends.ledger import Event
-from xpnet.backends.places import Place
+from xpnet.backends.ledger.places import Place
 from xpnet.simulate import Simulation, simulate
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulated_gpu.md"

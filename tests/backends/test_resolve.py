@@ -229,6 +229,14 @@ def test_reasons(install, monkeypatch, properties, reason, says):
     assert says in str(error)
 
 
+def test_a_driver_too_old_of_a_gpu_that_newer_ones_have_dropped(install, monkeypatch):
+    monkeypatch.setattr(probe, "ask", lambda: probe.Driver(11040, None, (("Tesla K80", "3.7"),)))
+    install(status=35, driver=11040, built=12090)
+    error = reason_of()
+    assert error.reason == "driver-too-old"
+    assert error.advice.startswith("use device='cpu': ")
+
+
 def test_all_missing_libraries_are_named_at_once(install):
     install(nvrtc=RuntimeError(), cublas=False)
     assert reason_of().problem == "not found: NVRTC, cuBLAS"

@@ -229,3 +229,28 @@ def test_generator_has_its_own_stream_and_cupys_keywords():
     assert rng.uniform(-1, 1, 4, dtype=xp.float32).dtype == np.float32
     with pytest.raises(TypeError):
         rng.integers(0, 5, out=out)
+
+
+def test_a_boolean_scalar_as_an_index_is_an_array(a):
+    a[True] = 5
+    assert (a.get() == 5).all()
+    a[False] = 7
+    assert (a.get() == 5).all()
+
+
+def test_devices_are_objects_of_one_class(a):
+    device = xp.cuda.Device
+    assert isinstance(a.device, device)
+    assert device(1) is device(1) is Sim(1).place
+    assert device() is device(0)
+    assert int(device(3)) == 3
+    for index in (-1, 8):
+        with pytest.raises(ValueError, match=f"0 to 7, and no {index}"):
+            device(index)
+    with device(2):
+        assert xp.ones(1).device is device() is device(2)
+    xp.cuda.runtime.setDevice(1)
+    try:
+        assert xp.cuda.runtime.getDevice() == 1
+    finally:
+        xp.cuda.runtime.setDevice(0)

@@ -125,6 +125,35 @@ def test_memory_is_in_bytes() -> None:
     assert 0 < memory["free"] <= memory["total"]
 
 
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [
+        ("MemTotal:       2048 kB\nMemFree: 7 kB\nMemAvailable:   1024 kB\nHugePages_Total:   0\n", (2048, 1024)),
+        ("        total:    used:\nMem:  4 2\n\nMemTotal: 2048 kB\nMemFree:\nMemAvailable: 1024 kB", (2048, 1024)),
+        ("MemTotal: 2048 kB\n", (2048, None)),
+    ],
+    ids=["Linux", "with a header", "before 3.14"],
+)
+def test_memory_is_read_whatever_the_kernel_writes(monkeypatch, tmp_path, text, memory) -> None:
+    (tmp_path / "meminfo").write_text(text)
+    monkeypatch.setattr(doctor, "MEMINFO", tmp_path / "meminfo")
+    assert doctor.examine()["memory"] == {
+        name: size and size * 1024 for name, size in zip(("total", "free"), memory, strict=True)
+    }
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal: unknown\n"])
+def test_memory_without_the_list_of_the_kernel(monkeypatch, tmp_path, text) -> None:
+    if text is not None:
+        (tmp_path / "meminfo").write_text(text)
+    monkeypatch.setattr(doctor, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(os, "sysconf_names", {"SC_PHYS_PAGES": 85}, raising=False)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.get, raising=False)
+    assert doctor.examine()["memory"] == {"total": 4096000, "free": None}
+    monkeypatch.setattr(os, "sysconf_names", {})
+    assert doctor.examine()["memory"]["total"] is None
+
+
 def test_what_cannot_be_found_out_is_called_unknown() -> None:
     found = doctor.examine()
     found["memory"] = {"total": None, "free": None}
@@ -195,6 +224,21 @@ def test_a_gpu_of_unknown_capability_is_taken_for_a_new_one(capabilities) -> Non
 
 def test_the_oldest_gpu_decides() -> None:
     assert "cupy-cuda12x" in probe.install_for(Driver(13000, None, (H200, ("NVIDIA GeForce GTX 1080", "6.1"))))
+
+
+def test_a_gpu_that_no_cupy_serves_is_not_sent_for_a_driver() -> None:
+    k80, k20 = ("Tesla K80", "3.7"), ("Tesla K20", "3.5")
+    for here in (Driver(11040, None, (k80,)), Driver(11040, None, (k20, k80)), Driver(13000, None, (k80,))):
+        assert probe.install_for(here) == (
+            "use device='cpu': a GPU of compute capability 3.7 is too old for CuPy 14, "
+            "which needs CUDA 12, and that 5.0 or newer"
+        )
+
+
+def test_a_gpu_that_no_cupy_serves_does_not_hinder_another() -> None:
+    assert "cupy-cuda13x" in probe.install_for(Driver(13000, None, (("Tesla K80", "3.7"), H200)))
+    assert "cupy-cuda12x" in probe.install_for(Driver(12040, None, (("Tesla K80", "3.7"), ("some GPU", "unknown"))))
+    assert "update the driver" in probe.install_for(Driver(11040, None, (("Tesla K80", "3.7"), ("Tesla M40", "5.2"))))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_the_doctor_has_an_old_driver_updated_first(doctor):
     assert found["to_do"].startswith('update the driver to 525 or newer, then pip install "cupy-cuda13x[ctk]" (driver >= 580)')
 
 
+def test_the_doctor_says_that_a_gpu_is_too_old(doctor):
+    found, status = doctor({"version": 11040, "capability": 37, "gpus": 1})
+    assert status == 0
+    assert found["to_do"].startswith("use device='cpu': a GPU of compute capability 3.7 is too old for CuPy 14")
+
+
 @pytest.mark.parametrize("driver", [{"init": 100}, {"gpus": 0}], ids=["refused", "counted"])
 def test_the_doctor_finds_a_driver_without_gpus(doctor, driver):
     found, status = doctor(driver, CUDA_VISIBLE_DEVICES="")

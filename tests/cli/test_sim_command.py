@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -93,10 +94,11 @@ def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 def test_the_command_names_all_three_lines(tmp_path: Path) -> None:
     script = written(tmp_path, THREE_LINES)
     done = command(script, "cuda")
-    output, report = done.stdout.split("--- xpnet sim ---")
-    assert "mean loss" in output
+    report = done.stderr
+    assert report.startswith("\n--- xpnet sim ---\n")
+    assert "mean loss" in done.stdout
+    assert "xpnet sim" not in done.stdout
     assert done.returncode == 1
-    assert done.stderr == ""
     for remark, cause in {
         "# host index array": "host index array: copies to the device",
         "# NumPy constant": "Unsupported type <class 'numpy.ndarray'> in cupy.multiply",
@@ -112,7 +114,7 @@ def test_the_command_names_all_three_lines(tmp_path: Path) -> None:
 
 def test_places_are_relative_to_the_folder_of_the_caller(tmp_path: Path) -> None:
     written(tmp_path, THREE_LINES)
-    report = command("script.py", "auto", cwd=tmp_path).stdout
+    report = command("script.py", "auto", cwd=tmp_path).stderr
     assert f"\n  script.py:{line_with('# read in', str(tmp_path / 'script.py'))} " in report
 
 
@@ -123,12 +125,32 @@ STATUSES = {
     "a hidden synchronisation alone": (SIM + "float(a[0])", 0, "float(): waits"),
     "its own exit status": (SIM + "raise SystemExit(3)", 3, "ended by itself with exit status 3"),
     "sys.exit()": (SIM + "import sys; sys.exit()", 0, "ran to its end"),
-    "its own words": (SIM + "raise SystemExit('no data')", 1, "ended by itself with exit status no data"),
+    "its own words": (SIM + "raise SystemExit('no data')", 1, "ended by itself with exit status 1: no data."),
     "an error": (SIM + "a.resize(2)", 1, "script.py:5: AttributeError: 'cupy.ndarray' object has no attribute 'resize'"),
     "an error of its own": (SIM + "1 / 0", 1, "script.py:5: ZeroDivisionError"),
     "no such module": ("import no_such_module_at_all", 1, "script.py:1: ModuleNotFoundError"),
-    "nothing on a GPU": ("print(1 + 1)", 0, "Nothing ran on the simulated GPU"),
-    "the CPU": ("import xpnet as xn\nxn.device('cpu').xp.ones(3)", 0, "Nothing ran on the simulated GPU"),
+    "a syntax error": ("x = 1\ndef f(:\n", 1, 'script.py", line 2\n    def f(:\n'),
+    "no Python at all": ("\0\1", 1, "cannot be run:\nSyntaxError: source code"),
+    "np.asarray that is caught": (SIM + "try: np.asarray(a)\nexcept TypeError: a.get()", 0, ".get(): waits"),
+    "a module that is not simulated": ("import cupy.fft\ncupy.fft.fft(1)", 1, "AttributeError: cupy.fft.fft is not"),
+    "a part of cupyx": (
+        "from cupyx.scipy import special\nspecial.expit(1)",
+        1,
+        "script.py:2: AttributeError: cupyx.scipy.special.expit is not simulated",
+    ),
+    "a member of a device": ("import cupy\ncupy.cuda.Device(0).mem_info", 1, "cupy.cuda.Device.mem_info is not simulated"),
+    "a backend chosen by find_spec": (
+        "import importlib.util\nassert importlib.util.find_spec('cupy')\nimport cupy\ncupy.ones(2)",
+        0,
+        "ran to its end",
+    ),
+    "a thread": (
+        SIM + "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.2), float(a[0]))).start()",
+        0,
+        "script.py:6  ",
+    ),
+    "nothing on a GPU": ("print(1 + 1)", 0, "Nothing was computed on the simulated GPU"),
+    "the CPU": ("import xpnet as xn\nxn.device('cpu').xp.ones(3)", 0, "Nothing was computed on the simulated GPU"),
 }
 
 
@@ -136,13 +158,13 @@ STATUSES = {
 def test_exit_status_and_ending(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text, status, says = STATUSES[name]
     assert main(["sim", written(tmp_path, text)]) == status
-    assert says in capsys.readouterr().out.partition("--- xpnet sim ---")[2]
+    assert says in capsys.readouterr().err.partition("--- xpnet sim ---")[2]
 
 
 def test_an_error_shows_the_users_lines_and_no_others(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = SIM + "def inner():\n    return np.sqrt(a) + [1]\n\n\ndef outer():\n    return inner()\n\n\nouter()\n"
     assert main(["sim", written(tmp_path, text)]) == 1
-    report = capsys.readouterr().out
+    report = capsys.readouterr().err
     assert [f", line {n}, in " in report for n in (6, 10, 13)] == [True] * 3
     assert "xpnet/backends" not in report.replace(str(ROOT), "")
 
@@ -203,3 +225,35 @@ def test_the_steps_of_the_examples_hide_nothing(example: Path, way: list[str]) -
     assert found.status == 0, str(found)
     step = found.book.typical_step
     assert (step.syncs, step.copies, step.float64) == (0, 0, 0)
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """Two scripts with a module of the same name beside each."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name, f"import cupy.fft\nword = {name!r}\n", "helper.py")
+        script = written(tmp_path / name, f"import helper, cupy\nassert helper.word == {name!r}\ncupy.ones(3)")
+        found = simulate(script)
+        assert found.error is None, str(found)
+        assert "helper" not in sys.modules
+    xp = simulate(written(tmp_path, "import cupy\nxp = cupy")).book
+    assert xp.launches == 0
+    import xpnet as xn
+
+    assert not hasattr(xn.device("sim").xp, "fft")
+
+
+def test_the_ledger_as_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    script, target = written(tmp_path, THREE_LINES), tmp_path / "ledger.json"
+    assert main(["sim", "--json", str(target), script, "cuda"]) == 1
+    found = json.loads(target.read_text())
+    assert (found["steps"], found["status"], found["launches_known"]) == (10, 1, True)
+    assert found["typical_step"]["syncs"] == 1
+    events = {(e["kind"], e["cause"], e["line"]) for e in found["events"]}
+    assert ("sync", "float()", line_with("# read in every step", script)) in events
+    assert any(k["name"] == "matmul" and k["flops"] > 0 for k in found["kernels"])
+
+
+def test_a_folder_is_no_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["sim", str(tmp_path)]) == 1
+    assert "is a folder, not a file" in capsys.readouterr().err

@@ -12,7 +12,7 @@ Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy sh
 DTypeLike = Any
 
 
-#: Bits of a quiet NaN for elements of 4 and 8 bytes; arithmetic hands them on, and makes no such NaN by itself.
+#: Bits of a quiet NaN for elements of 4 and 8 bytes; a CPU's arithmetic hands them on, and makes no such NaN by itself.
 UNWRITTEN = {4: 0x7FC0DEAD, 8: 0x7FF8DEADDEADDEAD}
 
 
@@ -98,8 +98,12 @@ class Device:
         a.view(f"uint{8 * a.itemsize}").fill(UNWRITTEN[a.itemsize])
 
     def is_unwritten(self, a: Array) -> bool:
-        """Whether some element still is as marked, or was computed from one that was; waits for the device."""
-        return bool((a.view(f"uint{8 * a.itemsize}") == UNWRITTEN[a.itemsize]).any())
+        """Whether some element still is as marked, or was computed from one that was; waits for the device.
+
+        (A real GPU's float32 arithmetic makes NaN of its own, so that there computed ones are not told apart.)
+        """
+        bits = a.view(f"uint{8 * a.itemsize}") & ((1 << 8 * a.itemsize - 1) - 1)  # whatever the sign
+        return bool((bits == UNWRITTEN[a.itemsize]).any())
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

@@ -14,7 +14,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-from xpnet.backends.driver import Driver, cuda_version
+from xpnet.backends.driver import Driver, ask, cuda_version
 
 WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 OLDEST_DRIVER = {12: 525, 13: 580}  # by major version of CUDA
@@ -74,13 +74,31 @@ def installed_wheels() -> list[str]:
 
 
 def install_for(driver: Driver) -> str:
-    """The command that installs the newest CuPy for this driver and for all of its GPUs."""
-    capabilities = [tuple(map(int, capability.split("."))) for _, capability in driver.gpus if capability != "unknown"]
+    """The command that installs the newest CuPy for this driver and for all of its GPUs that any CuPy serves."""
+    dropped = _too_old(driver)
+    if dropped:
+        return dropped
+    served = [capability for capability in _capabilities(driver) if capability >= min(OLDEST_GPU.values())]
     supported = (driver.cuda or 0) // 1000
-    fitting = [cuda for cuda, oldest in OLDEST_GPU.items() if cuda <= supported and all(c >= oldest for c in capabilities)]
+    fitting = [cuda for cuda, oldest in OLDEST_GPU.items() if cuda <= supported and all(c >= oldest for c in served)]
     if fitting:
         return f'pip install "cupy-cuda{max(fitting)}x[ctk]"'
     return f"update the driver to {min(OLDEST_DRIVER.values())} or newer, then {_install()}"
+
+
+def _capabilities(driver: Driver) -> list[tuple[int, ...]]:
+    """Those that are known."""
+    return [tuple(map(int, capability.split("."))) for _, capability in driver.gpus if capability != "unknown"]
+
+
+def _too_old(driver: Driver) -> str | None:
+    """What to do where no CuPy serves any of the GPUs; the newer drivers have dropped such GPUs too."""
+    known, cuda = _capabilities(driver), min(OLDEST_GPU)
+    if not known or len(known) < len(driver.gpus) or max(known) >= OLDEST_GPU[cuda]:
+        return None
+    found, oldest = (".".join(map(str, capability)) for capability in (max(known), OLDEST_GPU[cuda]))
+    old = f"a GPU of compute capability {found} is too old for CuPy 14"
+    return f"use device='cpu': {old}, which needs CUDA {cuda}, and that {oldest} or newer"
 
 
 def _import_cupy() -> ModuleType:
@@ -137,7 +155,8 @@ def _explain(error: Any, runtime: ModuleType) -> DeviceUnavailable:
         return _no_device(driver)
     if error.status == CUDA_DRIVER_TOO_OLD:
         problem = f"the driver supports CUDA {cuda_version(driver)} and CuPy was built for CUDA {built // 1000}"
-        return DeviceUnavailable("driver-too-old", problem, _advise_driver(driver // 1000, built // 1000))
+        advice = _too_old(ask()) or _advise_driver(driver // 1000, built // 1000)
+        return DeviceUnavailable("driver-too-old", problem, advice)
     return DeviceUnavailable("cuda-error", f"CUDA cannot start: {error}", REPAIR_DRIVER)
 
 

@@ -32,5 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, RuntimeError, OSError) as error:
         if arguments.traceback:
             raise
-        print(f"xpnet {arguments.verb}: {error}", file=sys.stderr)
+        notes = getattr(error, "__notes__", ())
+        print("\n".join([f"xpnet {arguments.verb}: {error}", *notes]), file=sys.stderr)
         return 1

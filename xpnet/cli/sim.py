@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from pathlib import Path
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -11,10 +14,12 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "sim",
         help="run a script on the simulated GPU and report what it costs there",
         description='Run a training script with the devices "cuda" and "auto", and `import cupy`, answered by the simulated '
-        "GPU. Then print, by file and line, where it would have waited for a GPU or copied to or from it, and what a step "
-        "costs. The exit status is the script's, or 1 where a real GPU would have stopped it.",
+        "GPU. Then say, by file and line, where it would have waited for a GPU or copied to or from it, and what a step "
+        "costs. The report goes to standard error, so that the script's own output stays as it is. The exit status is "
+        "the script's where that is not 0, and 1 where a real GPU would have stopped it.",
     )
     parser.set_defaults(run=run)
+    parser.add_argument("--json", metavar="FILE", help="write the whole ledger there as JSON")
     parser.add_argument("--traceback", action="store_true", help="show where an error of xpnet itself came from")
     parser.add_argument("script", help="a Python file")
     rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script is given")
@@ -26,5 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xpnet.simulate import simulate
 
     found = simulate(arguments.script, arguments.arguments)
-    print(f"\n--- xpnet sim ---\n{found}", flush=True)
+    sys.stdout.flush()
+    print(f"\n--- xpnet sim ---\n{found}", file=sys.stderr, flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found.as_dict(), indent=1) + "\n")
     return found.status

@@ -8,6 +8,7 @@ from xpnet import doctor
 from xpnet.gpucheck.parts import Outcome
 
 MARK = {"passed": "ok", "failed": "FAILED", "timed out": "TIMED OUT", "not run": "not run"}
+NAMED = 6  # parts of each kind that the verdict names
 
 
 def page(device: str, outcomes: list[Outcome], seconds: float) -> str:
@@ -26,12 +27,20 @@ def page(device: str, outcomes: list[Outcome], seconds: float) -> str:
 
 
 def verdict(outcomes: list[Outcome]) -> str:
-    """One sentence."""
-    bad = [o for o in outcomes if o.status != "passed"]
-    if not bad:
-        return f"All {len(outcomes)} parts passed."
-    words = ", ".join(f"{o.name} ({o.status})" for o in bad[:6]) + (", ..." if len(bad) > 6 else "")
-    return f"**{len(bad)} of {len(outcomes)} parts did not pass**: {words}."
+    """One sentence; what failed comes first."""
+    bad = {status: [o.name for o in outcomes if o.status == status] for status in MARK if status != "passed"}
+    count = sum(map(len, bad.values()))
+    if not outcomes:
+        return "Nothing was run."
+    if not count:
+        return "The only part passed." if len(outcomes) == 1 else f"All {len(outcomes)} parts passed."
+    who = f"{count} of {len(outcomes)} parts" if len(outcomes) > 1 else "The only part"
+    return f"**{who} did not pass**: {', '.join(f'{len(names)} {status}{_some(names)}' for status, names in bad.items())}."
+
+
+def _some(names: list[str]) -> str:
+    """The first of them, in brackets."""
+    return f" ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})" if names else ""
 
 
 def _machine(outcomes: list[Outcome]) -> str:
@@ -80,12 +89,15 @@ def _failed(outcome: Outcome) -> str:
 
 
 def _failures(outcomes: list[Outcome]) -> str:
-    """Failed tests with their first line, and the end of the output of what failed otherwise."""
-    blocks = []
-    for o in outcomes:
-        failed = o.found.get("failed") or {}
-        if failed:
-            blocks.append("\n".join([f"### {o.name}", "", *(f"- `{test}`: {line}" for test, line in failed.items())]))
-        elif o.status != "passed":
-            blocks.append(f"### {o.name}: {o.status}\n\n```\n{o.output.strip()}\n```")
-    return "## What failed\n\n" + "\n\n".join(blocks) if blocks else ""
+    """Failed tests with their first line, the end of the output of what failed otherwise, and last what was not run."""
+    blocks = [_block(o) for status in ("failed", "timed out") for o in outcomes if o.status == status]
+    idle = [f"- {o.name}: {o.output}" for o in outcomes if o.status == "not run"]
+    blocks += ["\n".join(["### Not run", "", *idle])] if idle else []
+    return "## What did not pass\n\n" + "\n\n".join(blocks) if blocks else ""
+
+
+def _block(o: Outcome) -> str:
+    failed = o.found.get("failed")
+    if failed:
+        return "\n".join([f"### {o.name}", "", *(f"- `{test}`: {line}" for test, line in failed.items())])
+    return f"### {o.name}: {o.status}\n\n```\n{o.output.strip()}\n```"

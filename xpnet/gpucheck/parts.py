@@ -5,16 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xpnet.gpucheck.groups import Groups
 from xpnet.models import MODELS
 
 PACKAGE = Path(__file__).parents[1]
@@ -54,45 +54,64 @@ def parts(device: str, root: Path) -> list[Part]:
         Part("parity", name, [*xpnet, "parity", name, "--devices", "cpu", device, "--steps", "20", "--json"], _read_json)
         for name in MODELS
     ]
-    first += [_tests("semantics", SEMANTICS, device)] if (root / SEMANTICS).exists() else []
+    if not has_tests(root):
+        return first
     files = sorted(str(path.relative_to(root)) for path in root.glob("tests/**/test_*.py"))
-    return first + [_tests("suite", file, device) for file in files if file != SEMANTICS]
+    first += [_tests("semantics", SEMANTICS, device)]
+    return first + [_tests("suite", file, device) for file in files if Path(file) != Path(SEMANTICS)]
 
 
-def run_all(chosen: list[Part], root: Path, seconds: float, jobs: int) -> Iterator[Outcome]:
-    """Run ``jobs`` parts at a time, in order, and give each outcome as it comes; what does not fit is not run."""
-    deadline = time.monotonic() + seconds
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(run, part, root, deadline) for part in chosen]):
+def has_tests(root: Path) -> bool:
+    """Whether this is a checkout of xpnet: a folder "tests" may be anybody's, even beside an installed package."""
+    return (root / SEMANTICS).exists()
+
+
+def not_run(part: Part, why: str) -> Outcome:
+    return Outcome(part.group, part.name, "not run", output=why)
+
+
+def run_all(chosen: list[Part], root: Path, deadline: float, jobs: int) -> Generator[Outcome, None, None]:
+    """Run ``jobs`` parts at a time, in order, and give each outcome as it comes; what does not fit is not run.
+
+    Closing the generator stops what runs and begins nothing more.
+    """
+    groups = Groups()
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    try:
+        for done in concurrent.futures.as_completed([pool.submit(run, part, root, deadline, groups) for part in chosen]):
             yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        groups.end()
 
 
-def run(part: Part, root: Path, deadline: float) -> Outcome:
-    """One part; it is stopped at the deadline."""
+def run(part: Part, root: Path, deadline: float, groups: Groups) -> Outcome:
+    """One part; it is stopped at the deadline, with all that it began."""
     began = time.monotonic()
     if deadline - began < 1:
-        return Outcome(part.group, part.name, "not run", output="no time was left")
-    with tempfile.TemporaryDirectory() as folder:
-        xml = Path(folder) / "junit.xml"
-        command = [word.replace("{xml}", str(xml)) for word in part.command]
-        try:
-            done = subprocess.run(
-                command, cwd=root, env=_environment(), capture_output=True, text=True, timeout=deadline - began, check=False
-            )
-        except subprocess.TimeoutExpired as late:
-            return Outcome(part.group, part.name, "timed out", time.monotonic() - began, output=_text(late.stdout)[-TAIL:])
-        return _outcome(part, done, xml, time.monotonic() - began)
-
-
-def _outcome(part: Part, done: subprocess.CompletedProcess[str], xml: Path, seconds: float) -> Outcome:
+        return not_run(part, "no time was left")
     try:
-        found = part.read(done.stdout, xml)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            command = [word.replace("{xml}", str(Path(folder, "junit.xml"))) for word in part.command]
+            status = groups.run(command, root, _environment(), Path(folder), deadline)
+            return _outcome(part, status, Path(folder), time.monotonic() - began)
+    except Exception as error:  # what one part breaks does not break the others
+        output = f"{type(error).__name__}: {error}"
+        return Outcome(part.group, part.name, "failed", time.monotonic() - began, output=output)
+
+
+def _outcome(part: Part, status: int | None, folder: Path, seconds: float) -> Outcome:
+    stdout, stderr = ((folder / name).read_text(encoding="utf-8", errors="replace") for name in ("stdout", "stderr"))
+    if status is None:
+        return Outcome(part.group, part.name, "timed out", seconds, output=(stdout + stderr)[-TAIL:])
+    try:
+        found = part.read(stdout, folder / "junit.xml")
     except (ValueError, OSError, ET.ParseError) as error:
         found = {"unreadable": f"{type(error).__name__}: {error}"}
-    ok = done.returncode == 0 and "unreadable" not in found
+    ok = status == 0 and "unreadable" not in found
     if part.group == "budgets" and ok:
         ok = all(model["ok"] for model in found.values())
-    output = "" if ok else (done.stdout + done.stderr)[-TAIL:]
+    output = "" if ok else (stdout + stderr)[-TAIL:]
     return Outcome(part.group, part.name, "passed" if ok else "failed", seconds, found, output)
 
 
@@ -120,10 +139,6 @@ def _read_tests(stdout: str, xml: Path) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    """The same xpnet in every process, installed or not."""
+    """The same xpnet in every process, installed or not, and one encoding of what it prints."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _text(output: str | bytes | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}

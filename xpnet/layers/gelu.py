@@ -25,60 +25,67 @@ class GELU(Layer):
             raise ValueError(f"GELU(approximate={approximate!r}): choose 'none' or 'tanh'")
         self.approximate = approximate
 
-    def forward(self, x: Array, step: Pass) -> tuple[Array, tuple[Array, Array]]:
-        phi = step.keep(x.shape)
-        if self.approximate == "tanh":
-            _tanh_argument(x, phi, step)
-            step.xp.tanh(phi, out=phi)
-        else:
-            erf(step.xp.multiply(x, math.sqrt(0.5), out=step.scratch(x.shape)), phi, step)
-        phi += 1
-        phi *= 0.5
-        return step.xp.multiply(x, phi, out=step.keep(x.shape)), (x, phi)
+    def forward(self, x: Array, step: Pass) -> tuple[Array, tuple[Array, ...]]:
+        return (_tanh_forward if self.approximate == "tanh" else _exact_forward)(x, step)
 
-    def backward(self, dy: Array, cache: tuple[Array, Array], step: Pass) -> Array:
-        x, phi = cache
-        dx = step.keep(x.shape)
-        (_tanh_slope if self.approximate == "tanh" else _density)(x, phi, dx, step)
-        dx *= x
-        dx += phi
+    def backward(self, dy: Array, cache: tuple[Array, ...], step: Pass) -> Array:
+        dx = (_tanh_slope if self.approximate == "tanh" else _exact_slope)(cache, step)
         dx *= dy
         return dx
 
 
 SATURATED = 50  # beyond it both forms of Phi are 0 or 1 in every precision; its square overflows in none
+CERTAIN = 9.9  # beyond it the tanh form is 1 in every precision; its odds overflow in none
 
 
-def _bounded_square(x: Array, out: Array, step: Pass) -> None:
-    step.xp.minimum(step.xp.absolute(x, out=out), SATURATED, out=out)
-    out *= out
+def _exact_forward(x: Array, step: Pass) -> tuple[Array, tuple[Array, Array]]:
+    phi = step.keep(x.shape)
+    erf(step.xp.multiply(x, math.sqrt(0.5), out=step.scratch(x.shape)), phi, step)
+    phi += 1
+    phi *= 0.5
+    return step.xp.multiply(x, phi, out=step.keep(x.shape)), (x, phi)
 
 
-def _tanh_argument(x: Array, out: Array, step: Pass) -> None:
-    _bounded_square(x, out, step)
-    out *= TANH_SCALE * TANH_CUBE
-    out += TANH_SCALE
-    out *= x
+def _exact_slope(cache: tuple[Array, ...], step: Pass) -> Array:
+    """Phi and x times its derivative, the standard normal density."""
+    x, phi = cache
+    xp, dx = step.xp, step.keep(x.shape)
+    xp.minimum(xp.absolute(x, out=dx), SATURATED, out=dx)
+    dx *= dx
+    dx *= -0.5
+    xp.exp(dx, out=dx)
+    dx *= 1 / math.sqrt(2 * math.pi)
+    dx *= x
+    dx += phi
+    return dx
 
 
-def _tanh_slope(x: Array, phi: Array, out: Array, step: Pass) -> None:
-    """Phi' of the tanh form: ``2 Phi (1 - Phi)`` times the derivative of tanh's argument."""
-    xp, inner = step.xp, step.scratch(x.shape)
-    _bounded_square(x, inner, step)
-    inner *= 3 * TANH_SCALE * TANH_CUBE
-    inner += TANH_SCALE
-    xp.subtract(1, phi, out=out)
-    out *= phi
-    out *= 2
-    out *= inner
+def _tanh_forward(x: Array, step: Pass) -> tuple[Array, tuple[Array, Array, Array]]:
+    """With u for tanh's argument Phi is ``exp(2u) / (1 + exp(2u))``, from which neither Phi nor 1 - Phi cancels."""
+    xp = step.xp
+    bounded, phi, total = (step.keep(x.shape) for _ in range(3))
+    xp.minimum(xp.maximum(x, -SATURATED, out=bounded), CERTAIN, out=bounded)
+    xp.multiply(bounded, bounded, out=phi)
+    phi *= 2 * TANH_SCALE * TANH_CUBE
+    phi += 2 * TANH_SCALE
+    phi *= bounded
+    xp.exp(phi, out=phi)
+    xp.add(phi, 1, out=total)
+    phi /= total
+    return xp.multiply(x, phi, out=step.keep(x.shape)), (bounded, phi, total)
 
 
-def _density(x: Array, phi: Array, out: Array, step: Pass) -> None:
-    """Phi' of the exact form: the standard normal density."""
-    _bounded_square(x, out, step)
-    out *= -0.5
-    step.xp.exp(out, out=out)
-    out *= 1 / math.sqrt(2 * math.pi)
+def _tanh_slope(cache: tuple[Array, ...], step: Pass) -> Array:
+    """``Phi (1 + 2 x u' (1 - Phi))``, where ``1 - Phi = 1 / total``."""
+    x, phi, total = cache
+    slope = step.xp.multiply(x, x, out=step.keep(x.shape))
+    slope *= 6 * TANH_SCALE * TANH_CUBE
+    slope += 2 * TANH_SCALE
+    slope *= x
+    slope /= total
+    slope += 1
+    slope *= phi
+    return slope
 
 
 # Rational approximations of Cody, Mathematics of Computation 23 (1969), highest power first: of erf

@@ -162,12 +162,9 @@ class ndarray:  # noqa: N801 - CuPy's own name
         return write(self._a)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        error = TypeError(
+        raise TypeError(
             "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
         )
-        if ledger.forgives(error):
-            return np.array(self._a, dtype)
-        raise error
 
     # Copies and pickles.
 
@@ -296,6 +293,8 @@ def wait_for_masks(parts: tuple) -> None:
 def _index_part(k: Any) -> Any:
     if isinstance(k, ndarray):
         return on_current(k)._a
+    if isinstance(k, bool | np.bool_):
+        return np.asarray(k)
     if isinstance(k, (list, np.ndarray)):
         k = np.asarray(k) if len(k) else np.empty(0, np.intp)
         ledger.copied_in(k.nbytes, "host index array")

@@ -8,11 +8,6 @@ from xpnet.backends import ledger
 from xpnet.backends.sim.place import PLACES, Place, current
 
 
-def Device(device: int | Place | None = None) -> Place:
-    """The simulated GPU of that index, the current one if None; ``with`` makes it current."""
-    return current.place if device is None else PLACES[int(device)]
-
-
 class Stream:
     """Work is done when it is asked for, so all streams are one; waiting for one is counted."""
 
@@ -32,6 +27,9 @@ class Stream:
 
     def synchronize(self) -> None:
         ledger.synchronised("Stream.synchronize()")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"cupy.cuda.Stream.{name} is not simulated")
 
 
 Stream.null = Stream(null=True)
@@ -55,7 +53,7 @@ class Runtime:
         return current.place.id
 
     def setDevice(self, device: int) -> None:
-        current.place = PLACES[device]
+        Place(device).use()
 
     def deviceSynchronize(self) -> None:
         ledger.synchronised("runtime.deviceSynchronize()")

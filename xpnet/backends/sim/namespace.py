@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import numbers
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from xpnet.backends.sim import creation, cuda, methods, random
 from xpnet.backends.sim.array import ndarray
 from xpnet.backends.sim.calls import UFunc, function, matmul
+from xpnet.backends.sim.place import Place
 from xpnet.backends.sim.rules import NOT_SIMULATED, SHARED_VALUES
 from xpnet.backends.sim.surface import SURFACE
 
@@ -19,6 +21,8 @@ class Namespace:
 
     def __init__(self, name: str, source: Any, specs: dict[str, str], **own: Any):
         self.__name__ = name
+        self.__path__: list[str] = []  # a package, to those who import what is below it
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
         self._source, self._specs = source, specs
         vars(self).update(own)
 
@@ -85,7 +89,7 @@ xp = Namespace(
         "cupy.cuda",
         None,
         SURFACE["cuda"],
-        Device=cuda.Device,
+        Device=Place,
         Stream=cuda.Stream,
         get_current_stream=cuda.get_current_stream,
         is_available=cuda.is_available,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
-from typing import Self
+from typing import Any, Self
 
 from xpnet.backends import ledger
 
+COUNT = 8
+
 
 class Place:
-    """One simulated GPU; ``with place:`` makes it the current device of this thread, and nests."""
+    """One simulated GPU, one object an index; ``with place:`` makes it the current one of this thread, and nests.
 
-    def __init__(self, index: int):
-        self.id = index
-        self.name = f"sim:{index}" if index else "sim"
+    It is the simulator's ``cupy.cuda.Device``: ``Place()`` is the current one.
+    """
+
+    id: int
+    name: str
+
+    def __new__(cls, device: int | Place | None = None) -> Place:
+        if device is None:
+            return current.place
+        if not 0 <= int(device) < COUNT:
+            raise ValueError(f"there are {COUNT} simulated GPUs, 0 to {COUNT - 1}, and no {device}")
+        return PLACES[int(device)]
 
     def __enter__(self) -> Self:
         current.left.append(current.place)
@@ -34,11 +45,20 @@ class Place:
     def __int__(self) -> int:
         return self.id
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"cupy.cuda.Device.{name} is not simulated")
+
     def __repr__(self) -> str:
         return f"<simulated CUDA Device {self.id}>"
 
 
-PLACES = tuple(Place(index) for index in range(8))
+def _made(index: int) -> Place:
+    place = object.__new__(Place)
+    place.id, place.name = index, f"sim:{index}" if index else "sim"
+    return place
+
+
+PLACES = tuple(_made(index) for index in range(COUNT))
 
 
 class _Current(threading.local):

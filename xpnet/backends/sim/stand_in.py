@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
 from xpnet.backends.sim.namespace import xp
 
-
-class NotSimulated:
-    """A module that can be imported, so that the line which uses it is the one that fails."""
-
-    def __init__(self, name: str):
-        self.__name__ = name
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise AttributeError(f"{self.__name__}.{name} is not simulated")
-
-
-MODULES: dict[str, Any] = {
+SIMULATED: dict[str, Any] = {
     "cupy": xp,
     "cupy.cuda": xp.cuda,
     "cupy.cuda.runtime": xp.cuda.runtime,
@@ -30,20 +20,59 @@ MODULES: dict[str, Any] = {
     "cupy.random": xp.random,
     "cupy.lib": xp.lib,
     "cupy.lib.stride_tricks": xp.lib.stride_tricks,
-    "cupyx": NotSimulated("cupyx"),
 }
+
+
+class NotSimulated(types.ModuleType):
+    """A module that can be imported, so that the line which uses it is the one that fails, with a sentence."""
+
+    __path__: list[str] = []  # a package: what is below it can be imported as well  # noqa: RUF012
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"{self.__name__}.{name} is not simulated")
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds every module of CuPy: the simulated ones are there already, the others are :class:`NotSimulated`."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] not in ("cupy", "cupyx"):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return NotSimulated(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
 
 
 @contextlib.contextmanager
 def cupy_simulated() -> Iterator[None]:
     """Inside, ``import cupy`` gives the simulator; afterwards what was there before."""
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cupy", "cupyx")}
-    for name in before:
-        del sys.modules[name]
-    sys.modules.update(MODULES)
+    before = _take_out(sys.modules)
+    finder = Finder()
+    sys.meta_path.insert(0, finder)
+    sys.modules.update(SIMULATED)
     try:
         yield
     finally:
-        for name in MODULES:
-            sys.modules.pop(name, None)
+        sys.meta_path.remove(finder)
+        _take_out(sys.modules)
         sys.modules.update(before)
+        _forget_submodules(SIMULATED.values())
+
+
+def _take_out(modules: dict[str, Any]) -> dict[str, Any]:
+    """Remove all of CuPy's modules, and return them."""
+    names = [name for name in modules if name.partition(".")[0] in ("cupy", "cupyx")]
+    return {name: modules.pop(name) for name in names}
+
+
+def _forget_submodules(owners: Any) -> None:
+    """``import cupy.fft`` has left an attribute in the simulator."""
+    for owner in owners:
+        for name in [name for name, value in vars(owner).items() if isinstance(value, NotSimulated)]:
+            delattr(owner, name)

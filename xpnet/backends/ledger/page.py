@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from xpnet.backends.ledger import Counts, Event, Ledger, remedy
-from xpnet.backends.places import Place
+from xpnet.backends.ledger.book import Counts, Event, Ledger
+from xpnet.backends.ledger.places import Place
+from xpnet.backends.ledger.record import remedy
 
 WORDS = {
     "h2d": "copies to the device",
     "d2h": "copies to the host",
     "sync": "waits",
-    "float64": "slow on a GPU",
-    "mistake": "mistake",
 }
 LONGEST = 30  # lines of a table
 
@@ -32,25 +31,26 @@ class Line(NamedTuple):
 
 def page(book: Ledger) -> str:
     """What a step costs, where the program waited or copied, and the kernels: for reading."""
-    lines = merged(book.events.values())
-    mistakes = [line for line in lines if line.kinds == ("mistake",)]
-    hidden = [line for line in lines if not line.asked and line not in mistakes]
+    lines, steps = merged(book.events.values()), len(book.steps)
+    kinds = {kind: [line for line in lines if line.kinds == (kind,) and not line.asked] for kind in ("mistake", "float64")}
+    hidden = [line for line in lines if not line.asked and line not in kinds["mistake"] + kinds["float64"]]
     parts = [
-        mistakes_found(mistakes),
+        mistakes_found(kinds["mistake"]),
         costs(book),
-        table("Hidden: nobody asked for these by name", hidden, len(book.steps)),
-        table("Asked for by device.put, get and synchronize", [line for line in lines if line.asked], len(book.steps)),
+        table("Hidden: not by device.put, get or synchronize", most_frequent(hidden), steps),
+        table("Asked for by device.put, get and synchronize", most_frequent([line for line in lines if line.asked]), steps),
+        table("float64, slow on most GPUs: the first line is likely to be the cause of the others", kinds["float64"], steps),
         kernels(book),
     ]
     return "\n\n".join(filter(None, parts))
 
 
 def merged(events: Iterable[Event]) -> list[Line]:
-    """A copy to the host and the wait for it are one line; the most frequent lines come first."""
+    """In the order in which they first happened; a copy to the host and the wait for it are one line."""
     groups: dict[tuple, list[Event]] = {}
     for event in events:
         groups.setdefault((event.place, event.cause, event.asked), []).append(event)
-    lines = [
+    return [
         Line(
             place,
             cause,
@@ -62,6 +62,10 @@ def merged(events: Iterable[Event]) -> list[Line]:
         )
         for (place, cause, asked), group in groups.items()
     ]
+
+
+def most_frequent(lines: list[Line]) -> list[Line]:
+    """Those of the most steps first."""
     return sorted(lines, key=lambda line: (-line.steps, -line.times, line.place))
 
 
@@ -77,16 +81,18 @@ def costs(book: Ledger) -> str:
     """The median step, or the totals where there was no step."""
     step = book.typical_step
     if step is None:
-        return f"In all (no optimizer.update was called, so there are no steps to speak of)\n{numbers(book, book.on_cuda)}"
+        return (
+            f"In all (no optimizer.update was called, so there are no steps to speak of)\n{numbers(book, book.launches_known)}"
+        )
     title = "1 step" if len(book.steps) == 1 else f"A typical step of {len(book.steps):,} (the median of each number)"
-    return f"{title}\n{numbers(step, book.on_cuda)}"
+    return f"{title}\n{numbers(step, book.launches_known)}"
 
 
-def numbers(counts: Counts, on_cuda: bool) -> str:
+def numbers(counts: Counts, launches_known: bool) -> str:
     """Three lines of figures."""
     work = (
         "launches, bytes and FLOP: not known, CuPy has no hook for them"
-        if on_cuda
+        if not launches_known
         else f"{many(counts.launches, 'launch', 'launches')}, {in_bytes(counts.moved_bytes)} read and written by them, "
         f"{counts.flops:,} FLOP in products"
     )
@@ -100,28 +106,34 @@ def numbers(counts: Counts, on_cuda: bool) -> str:
 
 
 def table(title: str, lines: list[Line], steps: int) -> str:
-    """One row a line of the program, with what to do instead below it."""
+    """One row a line of the program; what to do instead stands below the first row of each cause that repeats itself."""
     if not lines:
         return ""
-    rows = [title]
-    width = max(len(str(line.place)) for line in lines[:LONGEST])
-    for line in lines[:LONGEST]:
-        what = f"{line.cause}: {', '.join(WORDS[kind] for kind in line.kinds)}"
-        rows.append(f"  {line.place!s:<{width}}  {how_often(line, steps):>16}  {in_bytes(line.nbytes):>9}  {what}")
-        if line.times > 1 and not line.asked and (advice := remedy(line.cause)):
-            rows.append(f"  {'':<{width}}  {'':>16}  {'':>9}  -> {advice.removeprefix(': ')}")
+    cells = [(str(line.place), how_often(line, steps), in_bytes(line.nbytes), what(line)) for line in lines[:LONGEST]]
+    wide, times, size = (max(len(row[i]) for row in cells) for i in range(3))
+    rows, told = [title], set()
+    for line, (place, often, nbytes, text) in zip(lines, cells, strict=False):
+        rows.append(f"  {place:<{wide}}  {often:<{times}}  {nbytes:>{size}}  {text}")
+        advice = "" if line.asked or line.times == 1 or line.cause in told else remedy(line.cause)
+        if advice:
+            rows.append(f"  {'':<{wide}}  {'':<{times}}  {'':<{size}}  -> {advice}")
+            told.add(line.cause)
     if len(lines) > LONGEST:
         rows.append(f"  and {len(lines) - LONGEST} more")
     return "\n".join(rows)
 
 
+def what(line: Line) -> str:
+    """``float(): waits, copies to the host``."""
+    return f"{line.cause}: {', '.join(WORDS[kind] for kind in line.kinds)}" if line.kinds != ("float64",) else line.cause
+
+
 def how_often(line: Line, steps: int) -> str:
-    """``every step``, ``in 3 of 45 steps`` or, outside of steps, the number of times."""
+    """``every step``, ``5 times in 3 of 45 steps`` or, outside of steps, the number of times."""
     if steps > 1 and line.steps >= steps:
-        return "every step"
-    if steps > 1 and line.steps > 1:
-        return f"{line.steps:,} of {steps:,} steps"
-    return many(line.times, "time")
+        return "every step" if line.times == line.steps else f"every step, {line.times:,} times"
+    within = f" in {line.steps:,} of {steps:,} steps" if steps > 1 and line.steps else ""
+    return many(line.times, "time") + within
 
 
 def kernels(book: Ledger) -> str:
@@ -130,7 +142,7 @@ def kernels(book: Ledger) -> str:
     if not found:
         return ""
     rows = [f"  {k.times:>9,}x  {k.name:<16} {k.size:>12,} elements  {in_bytes(k.moved_bytes):>9}" for k in found[:8]]
-    more = f"\n  and {len(found) - 8} more, by name and size in .kernels" if len(found) > 8 else ""
+    more = f"\n  and {len(found) - 8} more" if len(found) > 8 else ""
     return "The kernels that read and write most\n" + "\n".join(rows) + more
 
 
