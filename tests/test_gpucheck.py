@@ -114,6 +114,13 @@ class TestParts:
         assert is_gone(tmp_path / "beat")
         assert not (tmp_path / "begun").exists()
 
+    def test_after_the_end_nothing_begins(self, tmp_path):
+        groups = Groups()
+        groups.end()
+        outcome = parts.run(python("open('begun', 'w')"), tmp_path, time.monotonic() + 60, groups)
+        assert (outcome.status, outcome.output) == ("failed", "RuntimeError: the check was stopped")
+        assert not (tmp_path / "begun").exists()
+
     def test_output_is_read_whatever_its_bytes(self, tmp_path):
         outcome = run(python(r"import os; os.write(1, b'\xff {}')"), tmp_path)
         assert (outcome.status, outcome.found) == ("passed", {})
@@ -191,6 +198,16 @@ def test_the_verdict_names_what_did_not_pass():
     assert verdict([good, bad]) == "**1 of 2 parts did not pass**: 0 failed, 1 timed out (tests/test_x.py), 0 not run."
 
 
+def test_a_file_whose_tests_were_all_skipped_has_proved_nothing(tmp_path):
+    (tmp_path / "test_it.py").write_text("import pytest\npytestmark = pytest.mark.skip\ndef test_a(): pass\n")
+    (tmp_path / "conftest.py").write_text("def pytest_addoption(parser): parser.addoption('--device')\n")
+    outcome = run(parts._tests("suite", "test_it.py", "sim"), tmp_path)
+    assert (outcome.status, outcome.found["skipped"]) == ("skipped", 1)
+    good = parts.Outcome("parity", "mlp", "passed")
+    assert verdict([good, outcome]) == "The only part passed. 1 more skipped all their tests (test_it.py)."
+    assert "| test_it.py | skipped | 1 | 0 | 1 |" in page("sim", [outcome], 1.0)
+
+
 def test_what_failed_comes_before_what_was_not_run():
     idle = [parts.Outcome("suite", f"t{i}", "not run", output="no time was left") for i in range(9)]
     late = parts.Outcome("suite", "late", "timed out", output="hung here")
@@ -213,7 +230,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gpucheck", "--out", "found", "--device", "sim"])
 
     def run_all(chosen, *rest):
-        yield from (parts.Outcome(part.group, part.name, "passed", output="\u0394 \ud800") for part in chosen)
+        yield from (parts.Outcome(part.group, part.name, "passed") for part in chosen)
 
     monkeypatch.setattr(gpucheck, "run_all", run_all)
     return tmp_path
@@ -226,6 +243,14 @@ def test_without_a_checkout_the_check_does_not_pass(elsewhere, capsys):
     assert [(p["group"], p["name"], p["status"]) for p in found if p["status"] != "passed"] == [("suite", "tests", "not run")]
     text = (elsewhere / "found" / "gpucheck.md").read_text(encoding="utf-8")
     assert "- tests: no checkout of xpnet was found: run it in one" in text
+
+
+def test_both_files_hold_any_character(elsewhere, monkeypatch):
+    odd = parts.Outcome("parity", "mlp", "failed", output="\u0394 \ud800")  # JSON may hold half a character
+    monkeypatch.setattr(gpucheck, "run_all", lambda *rest: (o for o in [odd]))
+    assert gpucheck.main() == 1
+    assert json.loads((elsewhere / "found" / "gpucheck.json").read_text(encoding="utf-8"))["parts"][1]["output"] == odd.output
+    assert "\n\u0394 ?\n" in (elsewhere / "found" / "gpucheck.md").read_text(encoding="utf-8")
 
 
 def test_the_time_of_all_of_it_runs_from_the_beginning(elsewhere, monkeypatch):

@@ -7,8 +7,9 @@ A model of one's own is such a function in any file, named ``"file.py:function"`
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,7 @@ from xpnet.losses import HalfSquaredError, Loss, MeanSquaredError, SigmoidCrossE
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.schedules import Cosine, LinearWarmup
-from xpnet.scripts import searching
+from xpnet.scripts import searching, users_frames
 from xpnet.training import Trainer
 
 Model = tuple[Trainer, np.ndarray, np.ndarray]
@@ -142,11 +143,24 @@ def load(model: Source) -> Model:
         if model in MODELS:
             return MODELS[model]()
         path, function = _split(model)
-        with searching(path.parent):
+        with searching(path.parent), _naming_the_line():
             return _checked(_function(_run(path), function, path)(), name)
     if callable(model):
         return _checked(model(), getattr(model, "__name__", repr(model)))
     return _checked(model, "the model")
+
+
+@contextlib.contextmanager
+def _naming_the_line() -> Iterator[None]:
+    """An error of the user's file says which it is and in which line it arose, as a traceback would."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except Exception as error:
+        if frames := users_frames(error):
+            error.add_note(f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}")
+        raise
 
 
 def _split(name: str) -> tuple[Path, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+from xpnet.backends.ledger.places import works_on_behalf
 
 
 @contextlib.contextmanager
@@ -34,3 +37,8 @@ def _places(module: ModuleType) -> list[Path]:
     """The module's file, or the folders of a package without one."""
     file = getattr(module, "__file__", None)
     return [Path(place) for place in ([file] if file else getattr(module, "__path__", ()))]
+
+
+def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The part of a traceback that is in the user's files."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not works_on_behalf(frame.filename)]

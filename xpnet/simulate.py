@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.backends.ledger import Ledger, ledger
-from xpnet.backends.ledger.places import Place, works_on_behalf
+from xpnet.backends.ledger.places import Place
 from xpnet.backends.resolve import simulated
 from xpnet.backends.sim.stand_in import cupy_simulated
-from xpnet.scripts import searching
+from xpnet.scripts import searching, users_frames
 
 NOTHING = (
     'Nothing was computed on the simulated GPU. A script gets there by naming the device, as in Trainer(..., device="auto")\n'
@@ -100,11 +100,6 @@ def simulate(script: str, arguments: Sequence[str] = ()) -> Simulation:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             found.error = error
     return found
-
-
-def users_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The part of a traceback that is in the user's files."""
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if not works_on_behalf(frame.filename)]
 
 
 @contextlib.contextmanager

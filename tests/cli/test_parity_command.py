@@ -118,3 +118,20 @@ def test_wrong_usage(capsys, arguments):
         main(arguments)
     assert stop.value.code == 2
     assert "usage: xpnet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def model():\n    raise ValueError('no data')\n", ["xpnet parity: no data", "ValueError at {file}:2"]),
+        ("import json\nraise RuntimeError('early')\n", ["xpnet parity: early", "RuntimeError at {file}:2"]),
+        ("def model(n):\n    pass\n", ["missing 1 required positional argument: 'n'"]),
+        ("x = 1\ndef model(:\n", ["xpnet parity: {file}:2: invalid syntax"]),
+    ],
+)
+def test_an_error_of_the_file_names_its_line(text, says, tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    assert main(["parity", f"{file}:model"]) == 1
+    error = capsys.readouterr().err
+    assert all(part.format(file=file) in error for part in says)

@@ -86,7 +86,7 @@ def _gpu(library: ctypes.CDLL, index: int) -> tuple[str, str]:
         return "unknown", "unknown"
     major, _ = _number(library, "cuDeviceGetAttribute", ctypes.c_int(CAPABILITY_MAJOR), ctypes.c_int(device))
     minor, _ = _number(library, "cuDeviceGetAttribute", ctypes.c_int(CAPABILITY_MINOR), ctypes.c_int(device))
-    return name.value.decode(errors="replace"), "unknown" if major is None else f"{major}.{minor}"
+    return name.value.decode(errors="replace"), "unknown" if None in (major, minor) else f"{major}.{minor}"
 
 
 def _number(library: ctypes.CDLL, function: str, *arguments: Any) -> tuple[Any, int]:

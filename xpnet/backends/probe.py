@@ -105,7 +105,7 @@ def _import_cupy() -> ModuleType:
     spec = importlib.util.find_spec("cupy")
     # A folder without a file is what a removed CuPy leaves behind, and importing it succeeds.
     if spec is None or (spec.origin is None and spec.submodule_search_locations is not None):
-        advice = f"{_install()}; `xpnet doctor` says which"
+        advice = f"{_install()}; `xpnet doctor` says which, if any"
         raise DeviceUnavailable("not-installed", "CuPy is not installed", advice)
     wheels = installed_wheels()
     if len(wheels) > 1:

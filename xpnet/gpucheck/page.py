@@ -7,7 +7,7 @@ from typing import Any
 from xpnet import doctor
 from xpnet.gpucheck.parts import Outcome
 
-MARK = {"passed": "ok", "failed": "FAILED", "timed out": "TIMED OUT", "not run": "not run"}
+MARK = {"passed": "ok", "skipped": "skipped", "failed": "FAILED", "timed out": "TIMED OUT", "not run": "not run"}
 NAMED = 6  # parts of each kind that the verdict names
 
 
@@ -27,8 +27,12 @@ def page(device: str, outcomes: list[Outcome], seconds: float) -> str:
 
 
 def verdict(outcomes: list[Outcome]) -> str:
-    """One sentence; what failed comes first."""
-    bad = {status: [o.name for o in outcomes if o.status == status] for status in MARK if status != "passed"}
+    """One or two sentences; what failed comes first."""
+    skipped = [o.name for o in outcomes if o.status == "skipped"]
+    if skipped:
+        passed = verdict([o for o in outcomes if o.status != "skipped"])
+        return f"{passed} {len(skipped)} more skipped all their tests{_some(skipped)}."
+    bad = {status: [o.name for o in outcomes if o.status == status] for status in MARK if status not in ("passed", "skipped")}
     count = sum(map(len, bad.values()))
     if not outcomes:
         return "Nothing was run."

@@ -35,7 +35,7 @@ class Part:
 
 @dataclass
 class Outcome:
-    """``status`` is "passed", "failed", "timed out" or "not run"."""
+    """``status`` is "passed", "skipped" (every test of it was), "failed", "timed out" or "not run"."""
 
     group: str
     name: str
@@ -111,8 +111,10 @@ def _outcome(part: Part, status: int | None, folder: Path, seconds: float) -> Ou
     ok = status == 0 and "unreadable" not in found
     if part.group == "budgets" and ok:
         ok = all(model["ok"] for model in found.values())
-    output = "" if ok else (stdout + stderr)[-TAIL:]
-    return Outcome(part.group, part.name, "passed" if ok else "failed", seconds, found, output)
+    if not ok:
+        return Outcome(part.group, part.name, "failed", seconds, found, (stdout + stderr)[-TAIL:])
+    skipped = 0 < found.get("tests", 0) == found.get("skipped")
+    return Outcome(part.group, part.name, "skipped" if skipped else "passed", seconds, found)
 
 
 def _tests(group: str, file: str, device: str) -> Part:
