@@ -315,3 +315,13 @@ def test_where_there_is_no_gpu_it_says_why(tmp_path, monkeypatch):
     assert "To do:" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.parametrize(("option", "says"), [(("--jobs", "0"), "--jobs is at least 1"), (("--out", "{file}"), "is a file")])
+def test_wrong_usage(option, says, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    done = command("--device", "sim", "--out", str(tmp_path), *(word.format(file=file) for word in option), cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

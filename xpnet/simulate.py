@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import contextlib
 import dataclasses
+import os
 import runpy
 import sys
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 from xpnet.backends.ledger import Ledger, ledger
 from xpnet.backends.ledger.places import Place
 from xpnet.backends.resolve import simulated
+from xpnet.backends.sim.place import current
 from xpnet.backends.sim.stand_in import cupy_simulated
 from xpnet.scripts import searching, users_frames
 
@@ -34,14 +37,12 @@ class Simulation:
     script: str
     book: Ledger
     error: BaseException | None = None
+    thread_errors: list[BaseException] = dataclasses.field(default_factory=list)
 
     @property
     def place(self) -> Place | None:
         """The user's line at which the script ended with an error."""
-        if isinstance(self.error, SyntaxError) and self.error.filename:
-            return Place(self.error.filename, self.error.lineno or 0)
-        frames = [] if self.error is None else users_frames(self.error)
-        return Place(frames[-1].filename, frames[-1].lineno or 0) if frames else None
+        return None if self.error is None else _place(self.error)
 
     @property
     def status(self) -> int:
@@ -51,7 +52,7 @@ class Simulation:
                 return code if isinstance(code, int) else 1
         elif self.error is not None:
             return 130 if isinstance(self.error, KeyboardInterrupt) else 1
-        return int(any(event.kind == "mistake" for event in self.book.events.values()))
+        return int(bool(self.thread_errors) or any(event.kind == "mistake" for event in self.book.events.values()))
 
     def as_dict(self) -> dict[str, Any]:
         """How the script ended and the whole ledger, fit for JSON."""
@@ -64,6 +65,10 @@ class Simulation:
         return self._ending() if self.status else f"{self._ending()}\n\n{NOTHING}"
 
     def _ending(self) -> str:
+        threads = [f"{_place(e)}: {type(e).__name__}: {e}" for e in self.thread_errors]
+        return "\n".join([self._main_ending(), *(f"A thread ended with an error: {text}" for text in threads)])
+
+    def _main_ending(self) -> str:
         error = self.error
         if error is None or (isinstance(error, SystemExit) and not error.code):
             return f"{self.script} ran to its end."
@@ -72,10 +77,10 @@ class Simulation:
             return f"{self.script} ended by itself with exit status {self.status}{said}."
         if isinstance(error, KeyboardInterrupt):
             return f"{self.script} was stopped at {self.place}."
-        trace = "".join(traceback.format_list(users_frames(error)))
-        if isinstance(error, SyntaxError):
-            trace += "".join(traceback.format_exception_only(error))
-            return f"{self.script} cannot be run:\n{trace.rstrip()}"
+        frames = users_frames(error)
+        trace = "".join(traceback.format_list(frames))
+        if isinstance(error, SyntaxError) and not frames:
+            return f"{self.script} cannot be run:\n{''.join(traceback.format_exception_only(error)).rstrip()}"
         return f"{self.script} ended with an error:\n{trace}{self.place}: {type(error).__name__}: {error}"
 
 
@@ -91,23 +96,58 @@ def simulate(script: str, arguments: Sequence[str] = ()) -> Simulation:
         raise FileNotFoundError(f"{script!r} is a folder, not a file" if path.is_dir() else f"there is no file {script!r}")
     with simulated(), cupy_simulated(), ledger(forgiving=True) as book, _as_main(path, arguments):
         found = Simulation(script, book)
-        threads = set(threading.enumerate())
         try:
-            runpy.run_path(str(path), run_name="__main__")
-            for thread in threading.enumerate():
-                if thread not in threads and not thread.daemon:
-                    thread.join()  # as Python does before it ends
+            with _threads_followed(found.thread_errors):
+                runpy.run_path(str(path.absolute()), run_name="__main__")
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             found.error = error
     return found
 
 
 @contextlib.contextmanager
+def _threads_followed(errors: list[BaseException]) -> Iterator[None]:
+    """Wait for the threads that were started, as Python does before it ends, and collect what ended them."""
+    before, hook = set(threading.enumerate()), threading.excepthook
+
+    def collect(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            errors.append(args.exc_value)
+        hook(args)
+
+    threading.excepthook = collect
+    try:
+        try:
+            yield
+        finally:
+            for thread in set(threading.enumerate()) - before:
+                _finish(thread)
+    finally:
+        threading.excepthook = hook
+
+
+def _finish(thread: threading.Thread) -> None:
+    """Workers of a pool wait for work until their pool is shut down; other threads end by themselves."""
+    if thread in concurrent.futures.thread._threads_queues:
+        pool = thread._args[0]()  # type: ignore[attr-defined]  # its weak reference to the pool
+        if pool is not None:
+            pool.shutdown()
+    elif not thread.daemon:
+        thread.join()
+
+
+@contextlib.contextmanager
 def _as_main(path: Path, arguments: Sequence[str]) -> Iterator[None]:
     """``sys.argv`` and the search path as ``python script.py arguments`` would have them."""
-    before, sys.argv = sys.argv, [str(path), *arguments]
+    before, sys.argv, folder = sys.argv, [str(path), *arguments], os.getcwd()
     try:
-        with searching(path.resolve().parent):
+        with searching(path.resolve().parent), current.place:
             yield
     finally:
         sys.argv = before
+        os.chdir(folder)
+
+
+def _place(error: BaseException) -> Place | None:
+    """The innermost line of the user's in a traceback."""
+    frames = users_frames(error)
+    return Place(frames[-1].filename, frames[-1].lineno or 0) if frames else None

@@ -345,7 +345,7 @@ INDICES = {
     "two ellipses": (lambda g: g.a[..., ...], Raises(IndexError, "single ellipsis")),
     "mask of another shape": (lambda g: g.a[g.mask[:2]], Raises(IndexError, "boolean index did not match")),
     "array of floats": (lambda g: g.a[g.b], Raises(IndexError, "integer")),
-    "1.0": (lambda g: g.a[1.0], Gives(HOST[1]), Raises(IndexError, "integers")),
+    "1.0": (lambda g: g.a[1.0], Gives(HOST[1]), Raises(IndexError, "integer")),
     "array beyond the end wraps": (lambda g: g.a[g.beyond], Gives(HOST[[0, 0, 2]]), Raises(IndexError, "out of bounds")),
     "take beyond the end wraps": (
         lambda g: g.xp.take(g.a, g.beyond, axis=0),

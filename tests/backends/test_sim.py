@@ -1,8 +1,12 @@
 """The simulated GPU computes NumPy's numbers and refuses what CuPy refuses."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
+from xpnet.backends.ledger import ledger
 from xpnet.backends.sim import Sim
 from xpnet.backends.sim.surface import SURFACE, signature
 
@@ -254,3 +258,27 @@ def test_devices_are_objects_of_one_class(a):
         assert xp.cuda.runtime.getDevice() == 1
     finally:
         xp.cuda.runtime.setDevice(0)
+
+
+@pytest.mark.parametrize("index", [((0, 1),), range(2), (slice(None), (0, 1)), ([0, 1],)], ids=repr)
+def test_whatever_numpy_makes_an_index_array_of_is_one(a, index):
+    with ledger() as seen:
+        part = a[index]
+    assert np.array_equal(part.get(), a.get()[index])
+    assert part.base is None
+    assert (seen.h2d, seen.launches, seen.allocations) == (1, 1, 1)
+    with pytest.raises(IndexError, match="duplicate"):
+        a[(1, 1),] = 0
+
+
+def test_copies_of_a_device_are_the_device():
+    device = xp.cuda.Device(3)
+    assert copy.deepcopy(device) is pickle.loads(pickle.dumps(device)) is device
+    assert [xp.cuda.Device(i).id for i in range(8)] == list(range(8))
+
+
+def test_the_old_random_functions_take_their_dtype_by_position():
+    assert xp.random.normal(0, 1, (3, 4), xp.float32).dtype == np.float32
+    assert xp.random.uniform(0, 1, 3, "float32").dtype == np.float32
+    assert xp.random.rand(2, dtype="float32").dtype == np.float32
+    assert xp.random.normal(0, 1, 3).dtype == np.float64

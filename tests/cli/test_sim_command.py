@@ -149,6 +149,22 @@ STATUSES = {
         0,
         "script.py:6  ",
     ),
+    "a pool of threads left open": (
+        SIM
+        + "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\npool.submit(lambda: float(a[0]))",
+        0,
+        "script.py:7  ",
+    ),
+    "a thread, and then sys.exit()": (
+        SIM + "import sys, threading, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), float(xn.device('cuda').put([1.0])[0]))).start()\nsys.exit(0)",
+        0,
+        "script.py:6  ",
+    ),
+    "os.chdir": (SIM + "import os\nos.chdir(os.path.dirname(__file__))", 0, "ran to its end"),
+    "a name that CuPy has not": ("from cupy import vecdot", 1, "script.py:1: ImportError"),
+    "a function of cupyx": ("from cupyx import scatter_add\nscatter_add(1)", 1, "cupyx.scatter_add is not simulated"),
+    "a syntax error of its own making": (SIM + "import ast\nast.literal_eval('lr = 1')", 1, "ended with an error"),
     "nothing on a GPU": ("print(1 + 1)", 0, "Nothing was computed on the simulated GPU"),
     "the CPU": ("import xpnet as xn\nxn.device('cpu').xp.ones(3)", 0, "Nothing was computed on the simulated GPU"),
 }
@@ -257,3 +273,20 @@ def test_the_ledger_as_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
 def test_a_folder_is_no_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["sim", str(tmp_path)]) == 1
     assert "is a folder, not a file" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_that_ends_a_thread_is_told(tmp_path: Path) -> None:
+    script = written(tmp_path, SIM + "import threading\nthreading.Thread(target=lambda: a.resize(2)).start()\n")
+    found = simulate(script)
+    assert found.status == 1
+    assert f"A thread ended with an error: {script}:6: AttributeError" in str(found)
+
+
+def test_the_current_device_and_folder_are_as_before(tmp_path: Path) -> None:
+    import xpnet as xn
+
+    before = Path.cwd()
+    simulate(written(tmp_path, "import cupy, os\ncupy.cuda.runtime.setDevice(2)\nos.chdir('/')"))
+    assert xn.device("sim").xp.cuda.Device().id == 0
+    assert Path.cwd() == before

@@ -30,9 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the script; its own output comes first, then the report."""
     from xpnet.simulate import simulate
 
+    target = Path(arguments.json).absolute() if arguments.json else None  # the script may go elsewhere
     found = simulate(arguments.script, arguments.arguments)
     sys.stdout.flush()
     print(f"\n--- xpnet sim ---\n{found}", file=sys.stderr, flush=True)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(found.as_dict(), indent=1) + "\n")
+    if target:
+        target.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
     return found.status

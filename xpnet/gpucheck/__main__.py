@@ -49,7 +49,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ...; sim tries the check itself")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="time for all of it, 450")
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="processes at a time, up to 4")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs is at least 1, not {options.jobs}")
+    if Path(options.out).is_file():
+        parser.error(f"--out is a folder, and {options.out} is a file")
+    return options
 
 
 def _check(options: argparse.Namespace, began: float) -> list[Outcome]:

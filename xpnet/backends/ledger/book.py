@@ -99,8 +99,9 @@ class Ledger(Counts):
     def causes(self) -> Counter[str]:
         """How often each kind of event had which cause: ``{"sync: float()": 3}``."""
         found: Counter[str] = Counter()
-        for event in self.events.values():
-            found[f"{event.kind}: {event.cause}"] += event.times
+        with self._lock:
+            for event in self.events.values():
+                found[f"{event.kind}: {event.cause}"] += event.times
         return found
 
     @property
@@ -112,15 +113,16 @@ class Ledger(Counts):
 
     def as_dict(self) -> dict[str, Any]:
         """Totals, typical step, kernels and events as numbers, strings, lists and dicts, fit for JSON."""
-        step = self.typical_step
-        return {
-            "totals": {name: getattr(self, name) for name in NUMBERS},
-            "launches_known": self.launches_known,
-            "steps": len(self.steps),
-            "typical_step": step and dataclasses.asdict(step),
-            "kernels": [dataclasses.asdict(kernel) for kernel in self.kernels.values()],
-            "events": [_event_as_dict(event) for event in self.events.values()],
-        }
+        with self._lock:
+            step = self.typical_step
+            return {
+                "totals": {name: getattr(self, name) for name in NUMBERS},
+                "launches_known": self.launches_known,
+                "steps": len(self.steps),
+                "typical_step": step and dataclasses.asdict(step),
+                "kernels": [dataclasses.asdict(kernel) for kernel in self.kernels.values()],
+                "events": [_event_as_dict(event) for event in self.events.values()],
+            }
 
     def note_launch(self, name: str, size: int, moved_bytes: int, flops: int) -> None:
         with self._lock:
@@ -168,13 +170,17 @@ class Ledger(Counts):
     def _numbers(self) -> tuple[int, ...]:
         return tuple(getattr(self, name) for name in NUMBERS)
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return f"<Ledger: launches {self.launches}, copies {self.copies}, synchronisations {self.syncs}>"
 
     def __str__(self) -> str:
         from xpnet.backends.ledger.page import page
 
-        return page(self)
+        with self._lock:
+            return page(self)
 
 
 def _event_as_dict(event: Event) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from xpnet.backends.ledger import record
 READS = {"__float__": "float()", "__int__": "int()", "__bool__": "bool()", "__complex__": "complex()", "item": ".item()"}
 READS |= {"tolist": ".tolist()", "__repr__": "print", "__str__": "print", "__format__": "print", "tobytes": ".tobytes()"}
 MAKERS = ("array", "asarray", "asanyarray")
+OF_DEVICES = ("__cuda_array_interface__", "__cupy_get_ndarray__", "__dlpack_device__")
 BLOCKING = 3  # its place among the arguments of ``get``, after the array
 
 _numbers = itertools.count()
@@ -138,7 +139,7 @@ class Hooks:
         def call(a: Any, *args: Any, **kwargs: Any) -> Any:
             key = args[0] if args else kwargs.get("indices")
             for part in key if isinstance(key, tuple) else (key,):
-                if isinstance(part, np.ndarray | list | tuple) and not self._holds_arrays(part):
+                if isinstance(part, np.ndarray | list | tuple | range) and not self._holds_arrays(part):
                     record.copied_in(np.asarray(part).nbytes, "host index array")
             if original.__name__ == "__setitem__" and isinstance(args[1], np.ndarray) and args[1].ndim:
                 record.copied_in(args[1].nbytes, "host values")
@@ -147,10 +148,11 @@ class Hooks:
         return call
 
     def _holds_arrays(self, x: Any) -> bool:
-        """Whether ``x`` is an array of the device, or holds some at any depth."""
+        """Whether ``x`` is an array of a device (of any library), or holds some at any depth."""
         if isinstance(x, list | tuple):
             return any(self._holds_arrays(item) for item in x)
-        return hasattr(type(x), "__cuda_array_interface__")  # of the type: the property itself may ask the device
+        # Asked of the type, since the property itself may ask the device. Host arrays have the last one too.
+        return not isinstance(x, np.ndarray) and any(hasattr(type(x), name) for name in OF_DEVICES)
 
 
 def _nbytes(source: Any, dtype: Any) -> int:

@@ -293,12 +293,15 @@ def wait_for_masks(parts: tuple) -> None:
 def _index_part(k: Any) -> Any:
     if isinstance(k, ndarray):
         return on_current(k)._a
+    if k is None or k is Ellipsis or isinstance(k, slice):
+        return k
     if isinstance(k, bool | np.bool_):
         return np.asarray(k)
-    if isinstance(k, (list, np.ndarray)):
-        k = np.asarray(k) if len(k) else np.empty(0, np.intp)
-        ledger.copied_in(k.nbytes, "host index array")
-    return k
+    if hasattr(k, "__index__") and not isinstance(k, np.ndarray):
+        return k
+    k = np.asarray(k)  # a list, a tuple or a range as well
+    ledger.copied_in(k.nbytes, "host index array")
+    return k if k.size else k.astype(np.intp)
 
 
 def _unpickled(values: np.ndarray, index: int) -> ndarray:

@@ -26,6 +26,9 @@ class Place:
             raise ValueError(f"there are {COUNT} simulated GPUs, 0 to {COUNT - 1}, and no {device}")
         return PLACES[int(device)]
 
+    def __reduce__(self) -> tuple:
+        return Place, (self.id,)
+
     def __enter__(self) -> Self:
         current.left.append(current.place)
         current.place = self

@@ -30,9 +30,12 @@ class Legacy:
     _numbers = np.random.RandomState()
 
     def __getattr__(self, name: str) -> Callable:
-        draw = getattr(self._numbers, name)
+        draw, parameters = getattr(self._numbers, name), SURFACE["random"].get(name, "").split(", ")
+        last = parameters.index("dtype=") if "dtype=" in parameters else None
 
         def drawn(*args: Any, dtype: Any = None, **options: Any) -> Any:
+            if last is not None and len(args) > last:
+                args, dtype = args[:last], args[last]
             values = draw(*args, **options)
             return values if dtype is None else np.asarray(values, dtype)
 

@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from xpnet.backends.ledger.places import cupy_folders
 from xpnet.backends.sim.namespace import xp
 
 SIMULATED: dict[str, Any] = {
@@ -23,10 +24,18 @@ SIMULATED: dict[str, Any] = {
 }
 
 
+# Modules of CuPy that can be imported, no more.
+OTHERS = {f"cupy.{name}" for name in ("fft", "polynomial", "testing", "exceptions", "prof", "_core")} | {"cupyx"}
+BELOW = ("cupyx.", "cupy.cuda.", "cupy.testing.", "cupy._core.")
+
+
 class NotSimulated(types.ModuleType):
     """A module that can be imported, so that the line which uses it is the one that fails, with a sentence."""
 
     __path__: list[str] = []  # a package: what is below it can be imported as well  # noqa: RUF012
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AttributeError(f"{self.__name__} is not simulated")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -38,8 +47,8 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds every module of CuPy: the simulated ones are there already, the others are :class:`NotSimulated`."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] not in ("cupy", "cupyx"):
-            return None
+        if fullname not in OTHERS and not fullname.startswith(BELOW):
+            return None  # so that a name which CuPy has not cannot be imported
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
@@ -52,6 +61,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 @contextlib.contextmanager
 def cupy_simulated() -> Iterator[None]:
     """Inside, ``import cupy`` gives the simulator; afterwards what was there before."""
+    cupy_folders()  # found for good before there is nothing to be found
     before = _take_out(sys.modules)
     finder = Finder()
     sys.meta_path.insert(0, finder)
