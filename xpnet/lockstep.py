@@ -20,9 +20,8 @@ from xpnet.backends.device import Array
 from xpnet.checks import to_host
 from xpnet.difference import Gap, difference, largest, unlike
 from xpnet.layers.base import Layer, Shape
-from xpnet.layers.containers import Chain
-from xpnet.network import Sequential
-from xpnet.parameters import Maker, Parameter
+from xpnet.network import holder
+from xpnet.parameters import Parameter
 from xpnet.training import Trainer
 
 LOSS = "loss"  # the loss's place among the layers' paths; that of the network itself is ""
@@ -169,8 +168,8 @@ class Twin:
         self.device, self.trainer = device, copy.deepcopy(trainer, shared)
         self.trainer.device = device
         net = self.trainer.build(shape).net
-        self.layers = layer_paths(net)
-        self.holders = {name: _holder(entry, self.layers) for name, entry in net.parameters.items()}
+        self.layers = {"": net, **net.layer_paths}
+        self.holders = {name: holder(name, net.layer_paths) for name in net.parameters}
 
     def step(self, number: int, observer: Observer, x: np.ndarray, y: np.ndarray, before: dict[str, np.ndarray]) -> None:
         """One training step on a copy of the rows and targets, since layers may work in place."""
@@ -241,21 +240,6 @@ class Twin:
             return see("dx", dx)
 
         vars(layer).update(forward=observed_forward, backward=observed_backward)
-
-
-def layer_paths(net: Sequential) -> dict[str, Layer]:
-    """Every layer of a built network by its path, the network itself first; from a build that is undone."""
-    maker = Maker(rebuilt=net.parameters)
-    try:
-        Chain.build(net, net.input_shape, maker)
-        return {"": net} | {maker.paths[id(layer)]: layer for layer, _ in maker.before}
-    finally:
-        maker.undo()
-
-
-def _holder(entry: Parameter, paths: Iterable[str]) -> str:
-    """Path of the innermost layer that holds a parameter."""
-    return max((path for path in paths if _inside(entry, path)), key=len)
 
 
 def _inside(entry: Parameter, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -274,10 +275,15 @@ def last_activation(chain: Any) -> str | None:
     return None
 
 
+def holder(name: str, paths: Iterable[str]) -> str:
+    """Path of the innermost layer that holds the parameter of this name; "" for the network itself."""
+    return max((path for path in paths if name.startswith(path + ".")), key=len, default="")
+
+
 def missing_gradient(net: Sequential, parameter: Parameter) -> str:
     """The text for a gradient that its layer's ``backward`` did not assign, with the place of that method."""
-    holders = {path: layer for path, layer in net.layer_paths.items() if parameter.name.startswith(path + ".")}
-    layer = holders[max(holders, key=len)] if holders else net
+    path = holder(parameter.name, net.layer_paths)
+    layer = net.layer_paths[path] if path else net
     code = getattr(inspect.unwrap(type(layer).backward), "__code__", None)
     where = f"{Place(code.co_filename, code.co_firstlineno)}: " if code else ""
     return (

@@ -1,7 +1,7 @@
 """What CuPy 14.2 does where NumPy does something else: one table that the simulated GPU and a real one must both satisfy.
 
-``pytest tests/backends/test_semantics.py`` runs the table of semantics.py on ``sim``, with ``--device=cuda`` on a real GPU,
-which then proves the table, and with it the simulator. ``test_without_a_gpu`` runs every row on the real wheel alone, over
+``pytest tests/backends/test_semantics.py`` runs the table (the folder semantics) on ``sim``, with ``--device=cuda`` on a real
+GPU, which then proves the table, and with it the simulator. ``test_without_a_gpu`` runs every row on the real wheel alone, over
 host memory: that proves the rows that CuPy decides before it asks for a device.
 """
 
