@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from xpnet import __version__
 from xpnet.cli import doctor, parity, sim, train
+from xpnet.extras import MissingExtra
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, MissingExtra) as error:
         if arguments.traceback:
             raise
         notes = getattr(error, "__notes__", ())
