@@ -71,11 +71,21 @@ def static(session):
 
 @nox.session
 def examples(session):
-    """Every example, on the CPU and on the simulated GPU."""
-    session.install(".")
-    for device in ("cpu", "sim"):
-        for example in sorted(Path("examples").glob("*.py")):
-            session.run("python", str(example), "--device", device, "--epochs", "2")
+    """Every example as it stands, with its pictures (the test suite runs short forms of them on every device)."""
+    session.install(".[plot]")
+    pictures = Path(session.create_tmp())
+    for example in sorted(Path("examples").glob("*.py")):
+        if example.name == "book_table.py":
+            continue  # minutes, and MNIST: the session slow
+        picture = ["--picture", str(pictures / f"{example.stem}.png")] if "--picture" in example.read_text() else []
+        session.run("python", str(example), *picture)
+
+
+@nox.session
+def extras(session):
+    """What needs the optional libraries; pages too, where Chromium is installed (none is downloaded)."""
+    session.install(".[plot,html,data,images]", *group("test"), *group("browser"))
+    session.run("pytest", "-m", "extras or browser", *session.posargs)
 
 
 @nox.session
@@ -108,9 +118,10 @@ def torch(session):
 
 @nox.session(default=False)
 def slow(session):
-    """The book's figures on MNIST (needs XPNET_DATA, a folder with its files)."""
+    """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files)."""
     session.install(".", *group("test"))
     session.run("pytest", "--slow", "-m", "slow", *session.posargs)
+    session.run("python", "examples/book_table.py")
 
 
 @nox.session(default=False)

@@ -1,7 +1,8 @@
-"""Every example runs on every device and does what it says; so do the README's pieces of code."""
+"""Every example runs on every device and gives the same results there; so do the README's pieces of code."""
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -12,26 +13,55 @@ import pytest
 from xpnet.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+PICTURES = [name for name in EXAMPLES if '"--picture"' in (ROOT / "examples" / name).read_text()]
+SHORT = {"train.py": ("--epochs", "2")}  # others are short by --quick, or as they are
+NEEDS_MNIST = {"book_table.py"}
+DURATION = re.compile(r"\s*[\d.,]+(?:e[+-]?\d+)? ?(?:s|ms|us|x|samples/s)\b")
 
 
-def run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+@functools.cache
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, f"examples/{name}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_example_runs(example: Path, device) -> None:
-    assert "test accuracy" in run(str(example), "--device", device.name, "--epochs", "2")
+def short(name: str) -> tuple[str, ...]:
+    return SHORT.get(name, ("--quick",) if '"--quick"' in (ROOT / "examples" / name).read_text() else ())
+
+
+def results(printed: str, device: str) -> list[str]:
+    """The lines without durations and the device's name, but for what train.py says of the device."""
+    lines = [DURATION.sub("", line) for line in printed.splitlines() if "trained on" not in line]
+    return [re.sub(rf"\b{re.escape(device)}\b", "", line).rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_gives_the_same_on_every_device(name: str, device, request: pytest.FixtureRequest) -> None:
+    if name in NEEDS_MNIST:
+        request.getfixturevalue("mnist")
+    printed = run(name, "--device", device.name, *short(name))
+    assert results(printed, device.name) == results(run(name, "--device", "cpu", *short(name)), "cpu")
+    assert len(printed.splitlines()) >= 4
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    if name in NEEDS_MNIST:
+        request.getfixturevalue("mnist")
+    run(name, *short(name), "--picture", str(tmp_path / "picture.png"))
+    pixels = image.imread(tmp_path / "picture.png")
+    assert pixels.shape[1] >= 600
+    assert pixels[..., :3].std() > 0.05  # something is drawn
 
 
 def test_the_loop_by_hand_is_the_trainer_s(device) -> None:
     """Same seed, same batches, same numbers: both ways end with the same accuracy."""
-    ends = [
-        run("examples/train.py", "--device", device.name, "--epochs", "3", *extra).splitlines()[-1]
-        for extra in ([], ["--by-hand"])
-    ]
+    ends = [run("train.py", "--device", device.name, "--epochs", "3", *extra).splitlines()[-1] for extra in ([], ["--by-hand"])]
     assert ends[0] == ends[1]
 
 
