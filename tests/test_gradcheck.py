@@ -208,6 +208,17 @@ class TestWrong:
         with pytest.raises(xn.GradientError, match="input"):
             xn.gradcheck(NoGradient(), (4,), device=device)
 
+    def test_a_layer_that_writes_into_the_gradient_it_is_given(self, device):
+        """The shortcut beside it then gets zeros; what the gradient is compared by must not change with it."""
+
+        class InPlace(xn.ReLU):
+            def backward(self, dy, y, step):
+                dy[y <= 0] = 0
+                return dy
+
+        with pytest.raises(xn.GradientError, match="input"):
+            xn.gradcheck(xn.Residual(xn.Affine(4), InPlace()), 4, device=device)
+
     def test_tolerance(self):
         layer = wrong(xn.Tanh, one_element)()
         assert xn.gradcheck(layer, (5,), tolerance=1e-2)

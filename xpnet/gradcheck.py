@@ -138,7 +138,7 @@ class _Problem:
     def arrays(self) -> list[tuple[str, Any, np.ndarray]]:
         """(name, the array itself, its gradient) of the input and of every parameter."""
         outputs, cache, step = self._forward()
-        dy = self.y if self.loss is None else self.loss(outputs, self.y, step)[1]
+        dy = self.y.copy() if self.loss is None else self.loss(outputs, self.y, step)[1]
         dx = self.net.backward(dy, cache, step)
         found = [("input", self.x, self.device.get(dx))]
         return found + [(p.name, p.value, self.device.get(p.grad)) for p in self.net.parameters.trainable]

@@ -69,7 +69,11 @@ class Optimizer(Configured):
         return check_number(f"{type(self).__name__}({name}", value, **bounds)
 
     def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, *slots: Array) -> None:
-        """Update ``w`` in place from ``g`` (read only) with ``tmp`` as scratch; ``slots`` begin as zeros."""
+        """Update ``w`` in place from ``g`` (read only) with ``tmp`` as scratch; ``slots`` begin as zeros.
+
+        All are blocks of neighbouring elements, on a CPU pieces of the vectors: a rule works element by element (a norm
+        over ``g`` would differ by device). ``self.steps`` counts the update under way, from 1 on.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no rule(xp, rate, w, g, tmp, *slots)")
 
     def update(self, parameters: Parameters) -> None:
