@@ -6,11 +6,9 @@ every later one has a cause of its own, and where nothing differs both train as 
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,11 @@ from xpnet.backends import Device
 from xpnet.backends.device import Array
 from xpnet.checks import to_host
 from xpnet.difference import Gap, difference, largest, unlike
-from xpnet.layers.base import Layer, Shape
-from xpnet.network import holder
-from xpnet.parameters import Parameter
+from xpnet.layers.base import Shape
 from xpnet.training import Trainer
+from xpnet.watching import LOSS, Watched, Watcher, own_name
 
-LOSS = "loss"  # the loss's place among the layers' paths; that of the network itself is ""
 FADE = 0.5  # how much of a scale is left a step later
-NOTE = "xpnet.parity: "
 
 Note = Callable[[int, str, str, str, Gap], None]  # step from 1 on, stage, path, quantity, difference (also where there is none)
 What = tuple[str, str, str]  # stage ("forward", "backward" or "update"), path, quantity
@@ -46,8 +41,8 @@ def run(first: Twin, second: Twin, batches: Iterable[tuple[np.ndarray, np.ndarra
             comparer.finish()
 
 
-class Observer:
-    """Is shown every array where it arises, and says what the step goes on with."""
+class Observer(Watcher):
+    """A watcher that tells apart what arises several times in a step."""
 
     def __init__(self, device: Device):
         self.device = device
@@ -139,116 +134,32 @@ class Comparer(Observer):
         return values
 
 
-class ObservedLoss:
-    """A loss whose value and gradient are shown to a twin's observer; in all else the loss itself."""
-
-    def __init__(self, loss: Any, twin: Twin):
-        self._loss, self._twin = loss, twin
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        with self._twin.placing(f"the loss, {self._loss!r}"):
-            value, dy = self._loss(*arguments, **options)
-        see = self._twin.observer.see
-        return see("forward", LOSS, "loss", value), see("backward", LOSS, "gradient", dy)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loss, name)
-
-
-class Twin:
-    """A trainer's copy on a device, built there; the trainer itself is left alone.
-
-    ``layers`` maps the path of every layer, at any depth ("2", "1.shortcut"; "" is the network), to it.
-    """
-
-    observer: Observer
+class Twin(Watched):
+    """One of the two copies."""
 
     def __init__(self, trainer: Trainer, device: Device, shape: Shape):
-        shared = {id(trainer.callbacks): trainer.callbacks}  # they are not run, and need not be fit to be copied
-        self.device, self.trainer = device, copy.deepcopy(trainer, shared)
-        self.trainer.device = device
-        net = self.trainer.build(shape).net
-        self.layers = {"": net, **net.layer_paths}
-        self.holders = {name: holder(name, net.layer_paths) for name in net.parameters}
+        super().__init__(trainer, device, shape, "parity")
 
     def step(self, number: int, observer: Observer, x: np.ndarray, y: np.ndarray, before: dict[str, np.ndarray]) -> None:
         """One training step on a copy of the rows and targets, since layers may work in place."""
-        self.number, self.observer = number, observer
+        self.number, self.watcher = number, observer
         with self.placing(""), self.device.use():
             self.trainer.step(self.device.put(x.copy()), self.device.put(y.copy()))
-        self._see_update(before)
+        self._see_update(observer, before)
 
-    @contextlib.contextmanager
-    def placing(self, place: str) -> Iterator[None]:
-        """Give an error that is raised within a note of step, place and device; the innermost place counts."""
-        try:
-            yield
-        except Exception as error:
-            if not any(note.startswith(NOTE) for note in getattr(error, "__notes__", ())):
-                error.add_note(f"{NOTE}step {self.number}, {place and place + ', '}on {self.device.name}")
-            raise
-
-    def _see_update(self, before: dict[str, np.ndarray]) -> None:
+    def _see_update(self, observer: Observer, before: dict[str, np.ndarray]) -> None:
         """What the step leaves behind: parameters, the optimizer's vectors parameter by parameter, running statistics."""
-        see, parameters, start = functools.partial(self.observer.see, "update"), self.trainer.net.parameters, 0
+        see, parameters, start = functools.partial(observer.see, "update"), self.trainer.net.parameters, 0
         for entry in parameters.trainable:
             path = self.holders[entry.name]
-            name = _name(entry, path)
+            name = own_name(entry, path)
             see(path, f"parameter {name}", entry.value, before[entry.name])
             for vector, a in self.trainer.optimizer.vectors.items():
                 see(path, f"optimizer {vector} {name}", a[start : start + entry.size])
             start += entry.size
         for entry in parameters.running:
             path = self.holders[entry.name]
-            see(path, f"state {_name(entry, path)}", entry.value)
-
-    @contextlib.contextmanager
-    def observed(self) -> Iterator[None]:
-        """Show the observer what the loss and every layer return, for the time of the block."""
-        loss = self.trainer.loss
-        self.trainer.loss = ObservedLoss(loss, self)  # type: ignore[assignment]
-        for path, layer in self.layers.items():
-            self._wrap(path, layer)
-        try:
-            yield
-        finally:  # a layer and its wrapper hold each other: their arrays would live until garbage is collected
-            self.trainer.loss = loss
-            for layer in self.layers.values():
-                del vars(layer)["forward"], vars(layer)["backward"]
-
-    def _wrap(self, path: str, layer: Layer) -> None:
-        forward, backward, parameters = layer.forward, layer.backward, self.trainer.net.parameters
-        states, trained = ([p for p in group if _inside(p, path)] for group in (parameters.running, parameters.trainable))
-        place = f"layer {path}: {layer!r}" if path else "the network"
-
-        def observed_forward(x: Array, step: Any) -> Any:
-            with self.placing(f"{place}, forward"):
-                result = forward(x, step)
-            if type(result) is not tuple or len(result) != 2:
-                return result  # the container says what is wrong with it
-            see = functools.partial(self.observer.see, "forward", path)
-            for p in states:
-                see(f"state {_name(p, path)}", p.value)
-            return see("output", result[0]), result[1]
-
-        def observed_backward(dy: Array, cache: Any, step: Any) -> Any:
-            with self.placing(f"{place}, backward"):
-                dx = backward(dy, cache, step)
-            see = functools.partial(self.observer.see, "backward", path)
-            for p in trained:
-                see(f"gradient {_name(p, path)}", p.grad)
-            return see("dx", dx)
-
-        vars(layer).update(forward=observed_forward, backward=observed_backward)
-
-
-def _inside(entry: Parameter, path: str) -> bool:
-    return not path or entry.name.startswith(path + ".")
-
-
-def _name(entry: Parameter, path: str) -> str:
-    """The parameter's name as seen from a layer: "W", or "0.W" for that of a layer inside it."""
-    return entry.name[len(path) + 1 :] if path else entry.name
+            see(path, f"state {own_name(entry, path)}", entry.value)
 
 
 def _magnitude(a: np.ndarray, before: np.ndarray | None) -> tuple[float, float]:

@@ -8,7 +8,6 @@ A model of one's own is such a function in any file, named ``"file.py:function"`
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet import datasets
 from xpnet.datasets import one_hot
-from xpnet.initializers import glorot_normal, lecun_normal
+from xpnet.initializers import constant, glorot_normal, lecun_normal
 from xpnet.layers import (
     ELU,
     GELU,
@@ -38,11 +38,22 @@ from xpnet.losses import HalfSquaredError, Loss, MeanSquaredError, SigmoidCrossE
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.schedules import Cosine, LinearWarmup
-from xpnet.scripts import searching, users_frames
+from xpnet.scripts import as_module, searching, users_frames
 from xpnet.training import Trainer
 
 Model = tuple[Trainer, np.ndarray, np.ndarray]
 Source = str | Callable[[], Model] | Model
+
+
+def worked() -> Model:
+    """1-1-1 ReLU, mean squared error, 3 -> 4: a lecture's example of backpropagation, small enough to follow by hand."""
+    net = Sequential(
+        Affine(1, init=constant(0.1), bias_init=constant(0.4)),
+        ReLU(),
+        Affine(1, init=constant(0.5), bias_init=constant(0.9)),
+    )
+    trainer = Trainer(net, loss=MeanSquaredError(), optimizer=SGD(0.01), device="cpu", seed=0, dtype="float64")
+    return trainer, np.array([[3.0]]), np.array([[4.0]])
 
 
 def book() -> Model:
@@ -66,9 +77,9 @@ def wide() -> Model:
 
 def colors() -> Model:
     """3-50-100-50-3 ReLU, softmax cross-entropy, SGD: whether a colour is red, green or blue; 240 rows."""
-    rgb = np.random.default_rng(0).integers(0, 256, (240, 3))
+    data = datasets.colors()
     net = Sequential(Affine(50), ReLU(), Affine(100), ReLU(), Affine(50), ReLU(), Affine(3))
-    return _trainer(net, SoftmaxCrossEntropy(), SGD(0.01)), _standardised(rgb), rgb.argmax(axis=1)
+    return _trainer(net, SoftmaxCrossEntropy(), SGD(0.01)), _standardised(data.x_train), data.y_train
 
 
 def residual() -> Model:
@@ -119,7 +130,7 @@ def sequence() -> Model:
 
 
 MODELS: dict[str, Callable[[], Model]] = {
-    f.__name__: f for f in (book, mlp, wide, colors, residual, regression, tags, pixels, sequence)
+    f.__name__: f for f in (book, mlp, wide, colors, residual, regression, tags, pixels, sequence, worked)
 }
 
 
@@ -144,7 +155,7 @@ def load(model: Source) -> Model:
             return MODELS[model]()
         path, function = _split(model)
         with searching(path.parent), _naming_the_line():
-            return _checked(_function(_run(path), function, path)(), name)
+            return _checked(_function(as_module(path), function, path)(), name)
     if callable(model):
         return _checked(model(), getattr(model, "__name__", repr(model)))
     return _checked(model, "the model")
@@ -174,15 +185,6 @@ def _split(name: str) -> tuple[Path, str]:
     if not path.is_file():
         raise FileNotFoundError(f"model {name!r}: there is no file {path.absolute()}")
     return path.resolve(), function
-
-
-def _run(path: Path) -> ModuleType:
-    """The file as a module of a name that shadows no other; like a script, it leaves no compiled copy behind."""
-    module = ModuleType(f"xpnet_model_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look their module up there
-    exec(compile(path.read_bytes(), path, "exec"), vars(module))
-    return module
 
 
 def _function(module: ModuleType, name: str, path: Path) -> Callable[[], Any]:

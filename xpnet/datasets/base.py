@@ -11,7 +11,9 @@ import numpy as np
 class Dataset:
     """Training and test rows with their targets; where it comes from and under what licence.
 
-    ``x_train`` (N, *shape) and ``x_test`` are float32, ``y_train`` (N,) and ``y_test`` int64 labels.
+    ``x_train`` (N, *shape) and ``x_test`` are float32. With ``classes``, ``y_train`` (N,) and ``y_test`` are int64 labels;
+    without (``classes == ()``) they are float32 numbers, a regression. ``names`` are the columns of x, () where they are
+    pixels; ``target`` says what y is.
     """
 
     name: str
@@ -22,12 +24,13 @@ class Dataset:
     classes: tuple[str, ...]
     source: str
     licence: str
+    names: tuple[str, ...] = ()
+    target: str = ""
 
     def __repr__(self) -> str:
         shape = ", ".join(map(str, self.x_train.shape[1:]))
-        return (
-            f"Dataset({self.name!r}: {len(self.x_train)} + {len(self.x_test)} rows of ({shape}), {len(self.classes)} classes)"
-        )
+        task = f"{len(self.classes)} classes" if self.classes else f"regression of {self.target or 'a number'}"
+        return f"Dataset({self.name!r}: {len(self.x_train)} + {len(self.x_test)} rows of ({shape}), {task})"
 
 
 def one_hot(labels: np.ndarray, classes: int, dtype: str = "float32") -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Iterator
@@ -91,4 +92,6 @@ def _same(a: Any, b: Any) -> bool:
 def _short(value: Any) -> str:
     if inspect.isfunction(value):
         return value.__name__
+    if isinstance(value, functools.partial) and inspect.isfunction(value.func) and not value.args:  # constant(value=0.1)
+        return f"{value.func.__name__.lstrip('_')}({', '.join(f'{k}={v!r}' for k, v in value.keywords.items())})"
     return repr(value)
