@@ -3,6 +3,7 @@
 from xpnet import datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
+from xpnet.explain import Explanation, explain
 from xpnet.gradcheck import GradientError, gradcheck
 from xpnet.layers import (
     ELU,
@@ -49,6 +50,7 @@ __all__ = [
     "DeviceUnavailable",
     "Dropout",
     "EarlyStopping",
+    "Explanation",
     "Exponential",
     "Flatten",
     "GradientError",
@@ -88,6 +90,7 @@ __all__ = [
     "binary_accuracy",
     "datasets",
     "device",
+    "explain",
     "forbid_sync",
     "forbid_transfer",
     "gradcheck",

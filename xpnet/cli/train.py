@@ -1,97 +1,183 @@
-"""``xpnet train digits|mnist``: train on handwritten digits and say how good the result is."""
+"""``xpnet train DATA``: train on a data set or on data of one's own, say how good the result is, and save it."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xpnet.saved import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from xpnet import Optimizer, Sequential, Trainer
-    from xpnet.datasets import Dataset
+    from xpnet import Optimizer, Trainer
+    from xpnet.preprocessing import Prepared
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "leaky-relu", "elu", "gelu", "silu", "softplus")
 OPTIMIZERS = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
-EPOCHS = {"digits": 60, "mnist": 10}  # a second, and half a minute, on two cores
+PICTURES = {"digits": 60, "mnist": 10, "fashion-mnist": 10, "cifar10": 10}  # epochs: a second, then about half a minute
+NAMES = (*PICTURES, "colors", "xor", "spirals", "blobs", "auto-mpg")
+UPDATES = 30_000  # about as many where --epochs is not given, half a minute at most ...
+MOST_EPOCHS = 200  # ... but no more passes than these
+LINES = 60  # epochs that are printed
+DESCRIPTION = """
+Train on one of the data sets by name, or on data of your own: a table (CSV, or .npy of two axes) with --target,
+arrays (.npz with x and y, or x_train, y_train, x_test, y_test), a folder with one subfolder of images for each class.
+What was assumed is said in the first line; scales and categories are those of the training part.
+"""
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
     """Add the verb and its options."""
-    parser = verbs.add_parser("train", help="train on a data set", description="Train on handwritten digits.")
+    parser = verbs.add_parser("train", help="train on a data set or on data of your own", description=DESCRIPTION)
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "dataset", choices=("digits", "mnist"), help="digits: embedded, 8x8 pixels; mnist: from a folder, 28x28"
+    parser.add_argument("dataset", type=name_or_path, metavar="DATA", help=f"{', '.join(NAMES)}; or a file or folder")
+    parser.add_argument("--save", metavar="DIR", help="save the network there, for xpnet predict")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    _add_training(parser.add_argument_group("training"))
+    _add_own(parser.add_argument_group("data of your own"))
+    named = parser.add_argument_group("data sets by name")
+    named.add_argument(
+        "--data", metavar="DIR", help="folder with the files of mnist, fashion-mnist, cifar10; or set XPNET_DATA"
     )
-    parser.add_argument("--data", metavar="DIR", help="folder with the IDX files of mnist; or set XPNET_DATA")
-    parser.add_argument(
+    named.add_argument("--download", action="store_true", default=None, help="fetch what is not there")
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--device", default="auto", help="auto (the default), cpu, cuda (the current GPU), cuda:1, sim (a simulated GPU)"
     )
-    parser.add_argument("--epochs", type=int, help="passes over the training set (digits: 60, mnist: 10)")
-    parser.add_argument("--batch-size", type=int, default=32, help="samples per update, 32; 0 is the whole set")
-    parser.add_argument(
+    group.add_argument("--epochs", type=int, help="passes over the training part (digits: 60; otherwise by its size)")
+    group.add_argument("--batch-size", type=int, default=32, help="samples per update, 32; 0 is the whole set")
+    group.add_argument(
         "--hidden",
         type=int,
         nargs="*",
-        default=[256],
         metavar="N",
-        help="widths of the hidden layers, 256; none is a linear model",
+        help="widths of the hidden layers, 256 (pictures) or 64 64; none is a linear model",
     )
-    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers, relu")
-    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="update rule, adam")
-    parser.add_argument("--learning-rate", type=float, metavar="RATE", help="a default for each optimizer (adam: 0.001)")
-    parser.add_argument("--seed", type=int, default=0, help="rules initial values and the order of samples, 0")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="precision of everything, float32")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    group.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu", help="of the hidden layers, relu")
+    group.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="update rule, adam")
+    group.add_argument("--learning-rate", type=float, metavar="RATE", help="a default for each optimizer (adam: 0.001)")
+    group.add_argument(
+        "--early-stopping",
+        type=int,
+        metavar="N",
+        help="stop after N epochs without a better loss on the held-out rows; keep the best",
+    )
+    group.add_argument("--seed", type=int, default=0, help="rules initial values, the split and the order of samples, 0")
+    group.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="precision of everything, float32")
+
+
+def _add_own(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--target", metavar="COLUMN", help="what to predict: a column's name or position (0 the first, -1 the last)"
+    )
+    group.add_argument(
+        "--task",
+        choices=("classification", "regression"),
+        help="otherwise text, and whole numbers with at most 10 different values, are classes",
+    )
+    group.add_argument("--validation", type=float, metavar="SHARE", help="share of the rows to hold out, 0.2")
+    group.add_argument("--missing", choices=("drop", "fill"), help="rows with gaps: leave them out, or fill in the median")
+    group.add_argument("--drop", nargs="+", metavar="COLUMN", help="columns to leave out")
+    add_csv(group)
+    group.add_argument("--size", type=int, metavar="PIXELS", help="resize images to PIXELS x PIXELS")
+
+
+def add_csv(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """The options that say how a CSV file is written."""
+    group.add_argument("--header", choices=("yes", "no"), help="whether the first row names the columns")
+    group.add_argument("--delimiter", metavar="CHARACTER", help="between cells; found by itself among , ; | and tab")
+    group.add_argument("--encoding", metavar="NAME", help="of the text, utf-8")
+
+
+def name_or_path(text: str) -> str:
+    """A data set's name, or what looks like a path."""
+    if text in NAMES or os.path.exists(text) or Path(text).suffix or os.path.basename(text) != text:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file or folder, and no data set: choose from {', '.join(NAMES)}")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, a line an epoch, then the test accuracy, the device and the speed."""
+    """Train, a line an epoch, then how good it is on the rows held out, the device and the speed."""
     import xpnet as xn
+    from xpnet import saved
+    from xpnet.cli.train_own import metrics, named, own
 
-    if arguments.data and arguments.dataset == "digits":
-        raise ValueError("digits are embedded: --data is for mnist")
-    data = xn.datasets.digits() if arguments.dataset == "digits" else xn.datasets.mnist(arguments.data)
-    net = network(arguments, len(data.classes))
+    if arguments.save:
+        saved.check_folder(arguments.save)
+    job = named(arguments) if arguments.dataset in NAMES else own(arguments)
+    hidden = arguments.hidden if arguments.hidden is not None else [256] if arguments.dataset in PICTURES else [64, 64]
+    epochs = chosen_epochs(arguments, len(job.x_train))
     trainer = xn.Trainer(
-        net,
-        loss=xn.SoftmaxCrossEntropy(),
+        saved.network(hidden, arguments.activation, job.target.outputs),
+        loss=xn.SoftmaxCrossEntropy() if job.target.task == "classification" else xn.MeanSquaredError(),
         optimizer=optimizer(arguments),
         device=arguments.device,
         seed=arguments.seed,
         dtype=arguments.dtype,
-        callbacks=[xn.print_epoch],
+        metrics=metrics(job),
+        callbacks=[printer(epochs)],
     )
-    print(f"{data}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
-    epochs = arguments.epochs if arguments.epochs is not None else EPOCHS[arguments.dataset]
+    print(f"{job.said}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
+    if arguments.dataset not in PICTURES:
+        print(
+            f"layers {job.x_train.shape[1]} {' '.join(map(str, [*hidden, job.target.outputs]))}; epochs: {epochs}",
+            flush=True,
+        )
+    stopping = None if arguments.early_stopping is None else xn.EarlyStopping(arguments.early_stopping)
     trainer.fit(
-        data.x_train,
-        data.y_train,
+        job.x_train,
+        job.y_train,
         epochs=epochs,
         batch_size=arguments.batch_size or None,
-        validation=(data.x_test, data.y_test),
+        validation=(job.x_held, job.y_held),
+        early_stopping=stopping,
     )
-    print(report(trainer, data))
+    if stopping:
+        print(f"best epoch {stopping.best_epoch} of {len(trainer.history['epoch'])} by the {job.held} rows, kept")
+    print(report(trainer, job))
+    if arguments.save:
+        model = saved.Model(
+            trainer.net, tuple(hidden), arguments.activation, job.inputs, job.target, Path(arguments.dataset).name
+        )
+        saved.save(arguments.save, model)
+        print(f"saved in {arguments.save}: xpnet predict {arguments.save} FILE")
 
 
-def report(trainer: Trainer, data: Dataset) -> str:
-    """The closing lines: accuracy on the test set, device and why it was chosen, training speed."""
-    seconds = sum(trainer.history["seconds"])
-    rate = len(data.x_train) * len(trainer.history["seconds"]) / seconds
-    return (
-        f"device {trainer.device.name} ({trainer.device_reason}), {rate:,.0f} samples/s, {seconds:.1f} s of training\n"
-        f"test accuracy {trainer.evaluate(data.x_test, data.y_test)['accuracy']:.4f}"
-    )
+def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:
+    """What was asked for; otherwise the data set's own, or enough for some 30,000 updates."""
+    if arguments.epochs is not None:
+        return arguments.epochs
+    steps = math.ceil(rows / arguments.batch_size) if arguments.batch_size > 0 else 1
+    return PICTURES.get(arguments.dataset) or max(1, min(MOST_EPOCHS, UPDATES // steps))
 
 
-def network(arguments: argparse.Namespace, classes: int) -> Sequential:
-    """Affine layers of the given widths with the activation between them."""
+def printer(epochs: int) -> Callable[[Trainer, dict[str, Any]], None]:
+    """A callback that prints a line for each epoch, or for every second, third, ... so that no more than 60 are printed."""
     import xpnet as xn
 
-    kinds = dict(
-        zip(ACTIVATIONS, (xn.ReLU, xn.Sigmoid, xn.Tanh, xn.LeakyReLU, xn.ELU, xn.GELU, xn.SiLU, xn.Softplus), strict=True)
+    every = -(-epochs // LINES)
+
+    def print_some(trainer: Trainer, record: dict[str, Any]) -> None:
+        if record["epoch"] % every == 0 or record["epoch"] == epochs:
+            xn.print_epoch(trainer, record)
+
+    return print_some
+
+
+def report(trainer: Trainer, job: Prepared) -> str:
+    """The closing lines: device and why it was chosen, training speed, and the score of the rows held out."""
+    from xpnet.cli.train_own import score
+
+    seconds, done = sum(trainer.history["seconds"]), len(trainer.history["seconds"])
+    rate = len(job.x_train) * done / seconds
+    return (
+        f"device {trainer.device.name} ({trainer.device_reason}), {rate:,.0f} samples/s, {seconds:.1f} s of training\n"
+        f"{score(job, trainer.evaluate(job.x_held, job.y_held))}"
     )
-    init = xn.initializers.glorot_normal if arguments.activation in ("sigmoid", "tanh") else xn.initializers.he_normal
-    hidden = [layer for n in arguments.hidden for layer in (xn.Affine(n, init=init), kinds[arguments.activation]())]
-    return xn.Sequential(*hidden, xn.Affine(classes, init=init))
 
 
 def optimizer(arguments: argparse.Namespace) -> Optimizer:

@@ -1,7 +1,33 @@
-"""Data sets as NumPy arrays: embedded ones, and MNIST from a folder."""
+"""Data sets as NumPy arrays: embedded, generated, and read from a folder or downloaded."""
 
+from xpnet.datasets.auto_mpg import auto_mpg
 from xpnet.datasets.base import Dataset, one_hot
+from xpnet.datasets.cifar10 import cifar10
+from xpnet.datasets.colors import colors
 from xpnet.datasets.digits import digits
-from xpnet.datasets.mnist import mnist, read_idx
+from xpnet.datasets.generated import blobs, spirals, xor
+from xpnet.datasets.mnist import fashion_mnist, mnist, read_idx
+from xpnet.datasets.own import Arrays, Images, read_images, read_npy, read_npz
+from xpnet.datasets.tables import Table, read_csv
 
-__all__ = ["Dataset", "digits", "mnist", "one_hot", "read_idx"]
+__all__ = [
+    "Arrays",
+    "Dataset",
+    "Images",
+    "Table",
+    "auto_mpg",
+    "blobs",
+    "cifar10",
+    "colors",
+    "digits",
+    "fashion_mnist",
+    "mnist",
+    "one_hot",
+    "read_csv",
+    "read_idx",
+    "read_images",
+    "read_npy",
+    "read_npz",
+    "spirals",
+    "xor",
+]

@@ -1,0 +1,322 @@
+"""``xpnet predict``: the predictions of a saved network, and what is said where rows or files do not fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import saved
+from xpnet.cli import main
+
+HEADER = ["size", "colour", "price"]
+
+
+def line(i: int) -> list[str]:
+    size, colour = i % 10, ("red", "blue", "green")[i % 3]
+    return [str(size), colour, str(1000 * size + 500 * (i % 3))]
+
+
+ROWS = [line(i) for i in range(90)]
+
+
+def write(path: Path, rows: list[list[str]], header: list[str] | None = None) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows] if header else rows)
+    return path
+
+
+def run(*arguments: str | Path) -> int:
+    return main([str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Three nets: ``price`` (regression, by name), ``colour`` (classes), ``plain`` (no header, the target in column 0)."""
+    folder = tmp_path_factory.mktemp("nets")
+    options = ("--device", "cpu", "--epochs", "150", "--learning-rate", "0.01")
+    path = write(folder / "train.csv", ROWS, HEADER)
+    assert run("train", path, "--target", "price", "--save", folder / "price", *options) == 0
+    assert run("train", path, "--target", "colour", "--save", folder / "colour", *options) == 0
+    plain = write(folder / "plain.csv", [[p, s, str(int(s) % 4)] for s, _, p in ROWS])
+    assert run("train", plain, "--target", "0", "--save", folder / "plain", *options) == 0
+    return folder
+
+
+def predicted(capsys) -> tuple[list[dict[str, str]], str]:
+    """The rows on standard output, and standard error."""
+    out, error = capsys.readouterr()
+    return list(csv.DictReader(io.StringIO(out))), error
+
+
+def error_of(capsys) -> str:
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("xpnet predict: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_numbers_in_the_targets_unit_with_the_score(capsys, folder, tmp_path):
+    path = write(tmp_path / "new.csv", ROWS[:30], HEADER)
+    assert run("predict", folder / "price", path, "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    found = np.array([float(row["prediction"]) for row in rows])
+    truth = np.array([float(row[2]) for row in ROWS[:30]])
+    error = float(np.sqrt(np.mean((found - truth) ** 2)))
+    assert error < 300
+    assert float(re.fullmatch(r"RMSE ([\d.]+) on 30 rows\n", said)[1]) == pytest.approx(error, rel=1e-3)
+
+
+def test_classes_with_their_probability(capsys, folder, tmp_path):
+    path = write(tmp_path / "new.csv", ROWS[:30], HEADER)
+    assert run("predict", folder / "colour", path, "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert [row["prediction"] for row in rows] == [row[1] for row in ROWS[:30]]
+    assert all(0.5 < float(row["probability"]) <= 1 for row in rows)
+    assert said == "accuracy 1.0000 on 30 rows\n"
+
+
+def test_columns_in_any_order_without_target_and_with_others(capsys, folder, tmp_path):
+    straight = write(tmp_path / "a.csv", [row[:2] for row in ROWS[:9]], HEADER[:2])
+    turned = write(tmp_path / "b.csv", [[c, "x", s] for s, c, _ in ROWS[:9]], ["colour", "note", "size"])
+    assert run("predict", folder / "price", straight, "--device", "cpu") == 0
+    first, said = predicted(capsys)
+    assert said == ""
+    assert run("predict", folder / "price", turned, "--device", "cpu") == 0
+    second, said = predicted(capsys)
+    assert said == "columns ignored: note\n"
+    assert first == second
+
+
+def test_some_targets_missing(capsys, folder, tmp_path):
+    rows = [*ROWS[:5], ["3", "red", "?"]]
+    assert run("predict", folder / "price", write(tmp_path / "a.csv", rows, HEADER), "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert len(rows) == 6
+    assert "on 5 rows with a target, of 6" in said
+
+
+def test_predictions_to_a_file(capsys, folder, tmp_path):
+    path, out = write(tmp_path / "a.csv", ROWS[:4], HEADER), tmp_path / "out.csv"
+    assert run("predict", folder / "colour", path, "--out", out, "--device", "cpu") == 0
+    assert capsys.readouterr().out == ""
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["prediction"] for row in rows] == ["red", "blue", "green", "red"]
+    assert run("predict", folder / "colour", path, "--out", path) == 1
+    assert "is the input" in error_of(capsys)
+
+
+def test_rows_without_a_header_from_three_kinds_of_files(capsys, folder, tmp_path):
+    """The target was column 0: files may have it or not."""
+    numbers = np.array([[float(p), float(s), int(s) % 4] for s, _, p in ROWS[:12]])
+    np.save(tmp_path / "with.npy", numbers)
+    np.save(tmp_path / "without.npy", numbers[:, 1:])
+    np.savez(tmp_path / "rows.npz", x=numbers[:, 1:], y=numbers[:, 0])
+    write(tmp_path / "rows.csv", [[str(v) for v in row] for row in numbers[:, 1:]])
+    found = []
+    for name in ("with.npy", "without.npy", "rows.npz", "rows.csv"):
+        assert run("predict", folder / "plain", tmp_path / name, "--device", "cpu") == 0
+        rows, said = predicted(capsys)
+        assert said.startswith("RMSE ") == (name in ("with.npy", "rows.npz"))
+        found.append([row["prediction"] for row in rows])
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_a_saved_data_set_by_name_gives_the_same_scores(capsys, tmp_path):
+    data, net = xn.datasets.digits(), tmp_path / "digits"
+    assert run("train", "digits", "--epochs", "5", "--device", "cpu", "--save", net) == 0
+    accuracy = re.search(r"^test accuracy ([\d.]+)$", capsys.readouterr().out, re.MULTILINE)[1]
+    np.savez(tmp_path / "test.npz", x=data.x_test, y=data.y_test)
+    assert run("predict", net, tmp_path / "test.npz", "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert said == f"accuracy {accuracy} on 360 rows\n"
+    np.save(tmp_path / "test.npy", data.x_test)
+    write(tmp_path / "test.csv", [[repr(float(v)) for v in row] for row in data.x_test])
+    for name in ("test.npy", "test.csv"):
+        assert run("predict", net, tmp_path / name, "--device", "cpu") == 0
+        assert predicted(capsys)[0] == rows
+
+
+def test_every_device_predicts_the_same(capsys, folder, tmp_path):
+    path, found = write(tmp_path / "a.csv", ROWS[:9], HEADER), []
+    for device in ("cpu", "sim"):
+        assert run("predict", folder / "price", path, "--device", device) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+
+
+def test_filled_gaps_are_counted_and_others_refused(capsys, folder, tmp_path):
+    rows = [row if i % 7 else ["", *row[1:]] for i, row in enumerate(ROWS)]
+    path = write(tmp_path / "gaps.csv", rows, HEADER)
+    options = ("--target", "price", "--missing", "fill", "--device", "cpu", "--epochs", "1")
+    assert run("train", path, *options, "--save", tmp_path / "net") == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "net", path, "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert len(rows) == 90
+    assert "gaps filled as in training: 13" in said
+    assert run("predict", folder / "price", path, "--device", "cpu") == 1
+    assert "gaps.csv:2, column 'size': missing value; there was none in training" in error_of(capsys)
+
+
+MISMATCHES = {  # name: (the net, rows, header, what is said)
+    "a column is not there": ("price", [["1"]], ["size"], "a.csv has no column 'colour'; the columns are size"),
+    "no header": ("price", [["1", "red"]], None, "a.csv has no column 'size', 'colour'; there is no header"),
+    "a new category": ("price", [["1", "red"], ["2", "pink"]], HEADER[:2], "a.csv:3, column 'colour': 'pink' is none of the 3"),
+    "text for a number": ("price", [["1", "red"], ["big", "red"]], HEADER[:2], "a.csv:3, column 'size': 'big' is no number"),
+    "infinity": ("price", [["1e999", "red"]], HEADER[:2], "a.csv:2, column 'size': '1e999' is not finite"),
+    "far outside": ("price", [["1e300", "red"]], HEADER[:2], "column 'size': a value is too far"),
+    "a new class": (
+        "colour",
+        [["1", "pink", "4"]],
+        HEADER,
+        "a.csv:2, column 'colour': class 'pink' is none of the model's (blue, green, red)",
+    ),
+    "two columns of one name": ("price", [["1", "red", "2"]], ["size", "colour", "size"], "are both called 'size'"),
+    "other columns, no header": ("plain", [["1"]], None, "a.csv has 1 columns; the model was trained on 3, 0 to 2"),
+    "no rows": ("price", [], HEADER, "a.csv has a header (line 1) and no rows"),
+}
+
+
+@pytest.mark.parametrize(("net", "rows", "header", "said"), MISMATCHES.values(), ids=MISMATCHES)
+def test_rows_that_do_not_fit(capsys, folder, tmp_path, net, rows, header, said):
+    path = write(tmp_path / "a.csv", rows, header)
+    assert run("predict", folder / net, path, "--device", "cpu") == 1
+    assert said in error_of(capsys)
+
+
+def test_other_files_that_do_not_fit(capsys, folder, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 3)))
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((2, 2)), y_train=np.zeros(2), x_test=np.zeros((2, 2)), y_test=np.zeros(2))
+    for path, said in (
+        (tmp_path / "a.npy", "a.npy has no column 'size', 'colour'"),
+        (tmp_path / "a.npz", "save the rows to predict as x"),
+        (tmp_path, "is a folder, the model was not trained on images"),
+        (tmp_path / "none.csv", "none.csv"),
+    ):
+        assert run("predict", folder / "price", path, "--device", "cpu") == 1
+        assert said in error_of(capsys)
+
+
+def test_a_wrong_device_is_not_called_damage(capsys, folder, tmp_path):
+    assert run("predict", folder / "price", write(tmp_path / "a.csv", ROWS, HEADER), "--device", "gpu") == 1
+    assert "no device is called 'gpu'" in error_of(capsys)
+
+
+@pytest.fixture
+def net(folder, tmp_path) -> Path:
+    """A copy that may be damaged."""
+    saved.save(tmp_path / "net", saved.load(folder / "price"))
+    return tmp_path / "net"
+
+
+def changed(net: Path, *path: str | int, value: object = None, missing: bool = False) -> None:
+    stored = json.loads((net / "model.json").read_text())
+    place = stored
+    for key in path[:-1]:
+        place = place[key]
+    if missing:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    (net / "model.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("format",),
+        ("network",),
+        ("inputs",),
+        ("target",),
+        ("target", "task"),
+        ("inputs", "columns"),
+        ("inputs", "columns", 0, "std"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("value", [None, "x", -1, [], {}], ids=repr)
+def test_a_damaged_description(capsys, net, path, value):
+    changed(net, *path, value=value)
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert re.search(r"model\.json is damaged .*: train and save again|has format .*, this xpnet reads 1", error_of(capsys))
+    changed(net, *path, missing=True)
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert re.search(r"model\.json is damaged .*: train and save again", error_of(capsys))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "\ufffd\ufffd", '{"format": 1, "inputs": NaN}'])
+def test_a_description_that_is_none(capsys, net, text):
+    (net / "model.json").write_text(text, "utf-8")
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert "model.json is damaged" in error_of(capsys)
+
+
+def test_a_later_format_is_named(capsys, net):
+    changed(net, "format", value=2)
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert "has format 2, this xpnet reads 1: it was saved by xpnet" in error_of(capsys)
+
+
+def test_damaged_parameters(capsys, net, folder):
+    path, good = net / "parameters.npz", (net / "parameters.npz").read_bytes()
+    arrays = saved.load(folder / "price").net.parameters.snapshot()
+    cases = {
+        b"": "is damaged",
+        good[:-100]: "is damaged",
+        good[:300] + bytes([good[300] ^ 1]) + good[301:]: "is damaged",
+    }
+    for data, said in cases.items():
+        path.write_bytes(data)
+        assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+        assert said in error_of(capsys)
+    for wrong in ({"0.W": arrays["0.W"]}, arrays | {"0.b": arrays["0.b"][:5]}, arrays | {"0.b": arrays["0.b"].astype(int)}):
+        np.savez(path, **wrong)
+        assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+        assert "does not hold the parameters of the network in model.json" in error_of(capsys)
+    np.savez(path, **arrays | {"0.b": arrays["0.b"] * np.nan})
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert "a parameter is not finite" in error_of(capsys)
+    path.unlink()
+    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
+    assert "parameters.npz" in error_of(capsys)
+
+
+def test_a_folder_without_a_network(capsys, tmp_path):
+    for path in (tmp_path, tmp_path / "none"):
+        assert run("predict", path, tmp_path / "a.csv") == 1
+        assert "is no network saved by xpnet: it has no model.json" in error_of(capsys)
+
+
+def test_what_is_loaded_is_what_was_saved(folder, tmp_path):
+    model = saved.load(folder / "price")
+    saved.save(tmp_path / "again", model)
+    again = saved.load(tmp_path / "again")
+    assert (again.inputs, again.target, again.hidden, again.activation) == (model.inputs, model.target, (64, 64), "relu")
+    for name, values in model.net.parameters.snapshot().items():
+        np.testing.assert_array_equal(again.net.parameters.snapshot()[name], values)
+
+
+def test_a_save_that_fails_leaves_the_old_network(folder, tmp_path, monkeypatch):
+    model = saved.load(folder / "price")
+    saved.save(tmp_path / "net", model)
+    before = (tmp_path / "net" / "model.json").read_bytes()
+    rename = Path.rename
+
+    def refuse_the_second(self: Path, target: Path) -> Path:
+        if self.name.endswith(".new"):
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_second)
+    with pytest.raises(OSError, match="disk full"):
+        saved.save(tmp_path / "net", model)
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+    assert (tmp_path / "net" / "model.json").read_bytes() == before

@@ -1,0 +1,188 @@
+"""Arrays and images of one's own: ``.npz`` and ``.npy`` files, and folders with one subfolder of images for each class."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.checks import check_count, check_finite
+from xpnet.datasets.tables import Table
+from xpnet.extras import load
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+NUMBERS = "fiub"
+
+
+class Arrays(NamedTuple):
+    """Rows ``x`` (N, *shape) and targets ``y`` (N,), numbers or text, as they were stored; None for what there is not."""
+
+    path: str
+    x: np.ndarray
+    y: np.ndarray | None
+    x_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+
+
+class Images(NamedTuple):
+    """Images ``x`` (N, H, W, C) of bytes with their ``files``; the class of each, the name of its folder, and other files."""
+
+    x: np.ndarray
+    files: list[str]
+    labels: list[str]
+    ignored: int
+
+
+def read_npz(path: str | os.PathLike) -> Arrays:
+    """Arrays called ``x`` and ``y``, or ``x_train, y_train`` and perhaps ``x_test, y_test``; ``x`` alone has no targets.
+
+    Raises ValueError for a damaged file, for other names, and for rows and targets that do not fit.
+    """
+    stored = _load(path)
+    if isinstance(stored, np.ndarray):
+        raise ValueError(f"{path} holds a single array: its name ends in .npy")
+    rows, targets = ("x_train", "y_train") if "x_train" in stored else ("x", "y")
+    if rows not in stored:
+        raise ValueError(f"{path}: arrays x and y, or x_train, y_train, are needed; it has {', '.join(stored) or 'none'}")
+    pairs: list[Any] = [stored[rows], stored.get(targets)]
+    if "x_test" in stored:
+        pairs += [stored["x_test"], stored.get("y_test")]
+    for i in range(0, len(pairs), 2):
+        names = (rows, targets) if i == 0 else ("x_test", "y_test")
+        pairs[i : i + 2] = _pair(str(path), names, *pairs[i : i + 2])
+    if len(pairs) == 4 and pairs[2].shape[1:] != pairs[0].shape[1:]:
+        raise ValueError(f"{path}: {rows} has rows of shape {pairs[0].shape[1:]}, x_test of shape {pairs[2].shape[1:]}")
+    return Arrays(str(path), *pairs)
+
+
+def read_npy(path: str | os.PathLike) -> Table:
+    """The table in a ``.npy`` file of two axes; its columns are called by their positions."""
+    return as_table(read_array(path), str(path))
+
+
+def read_array(path: str | os.PathLike) -> np.ndarray:
+    """The array in a ``.npy`` file."""
+    stored = _load(path)
+    if not isinstance(stored, np.ndarray):
+        raise ValueError(f"{path} holds several arrays: its name ends in .npz")
+    return stored
+
+
+def as_table(array: np.ndarray, path: str) -> Table:
+    """Rows (N, D) of numbers as a table; NaN is a missing value."""
+    if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
+        raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
+    columns = tuple(["" if v != v else repr(v) for v in column.tolist()] for column in array.T)
+    return Table(path, tuple(map(str, range(array.shape[1]))), columns, header=False)
+
+
+def read_images(
+    folder: str | os.PathLike,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    classes: bool = True,
+) -> Images:
+    """Every image below a folder as bytes: a class for each subfolder, or with ``classes=False`` images without classes.
+
+    ``size`` (height, width) resizes them; without it all must agree. Grey where all are grey (``channels=1``), else colour (3).
+    Needs Pillow. Raises ValueError that names the file for one that is damaged or of another size.
+    """
+    load("PIL.Image", "images")
+    root = Path(folder)
+    files = sorted(
+        p for p in root.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts[len(root.parts) :])
+    )
+    found = [p for p in files if p.suffix.lower() in IMAGES]
+    if classes and (loose := [p for p in found if p.parent == root]):
+        raise ValueError(f"{folder}: {loose[0].name} lies outside the classes: each class is a subfolder with its images")
+    if not found:
+        raise ValueError(
+            f"{folder} has no images{' in subfolders, one for each class' if classes else ''} ({' '.join(IMAGES)})"
+        )
+    if size is None or channels is None:
+        sizes, grey = zip(*map(_size_and_grey, found), strict=True)
+        if size is None:
+            _check_sizes(found, sizes)
+        size, channels = size or sizes[0], channels or (1 if all(grey) else 3)
+    check_count("size", min(size))
+    x = np.stack([_pixels(path, size, channels) for path in found])
+    labels = [path.relative_to(root).parts[0] for path in found] if classes else []
+    return Images(x, [str(p) for p in found], labels, len(files) - len(found))
+
+
+def check_rows(x: np.ndarray, name: str) -> np.ndarray:
+    """Rows (N, D, ...) of finite numbers as they are; ValueError for anything else."""
+    if x.dtype.kind not in NUMBERS or x.ndim < 2 or not x.size:
+        raise ValueError(f"{name}: rows of numbers, (N, columns, ...), are needed; it is {x.dtype} of shape {x.shape}")
+    check_finite(x, name)
+    return x
+
+
+def _load(path: str | os.PathLike) -> np.ndarray | dict[str, np.ndarray]:
+    """The array or the arrays in a file; nothing in it is run, so objects are refused."""
+    try:
+        with open(path, "rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            return stored if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{path} holds Python objects, which are not read: save arrays of numbers or of text") from error
+        raise ValueError(f"{path} is no NumPy file, or it is damaged") from error
+
+
+def _pair(path: str, names: tuple[str, str], x: np.ndarray, y: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows and targets, checked; targets as (N,)."""
+    check_rows(x, f"{path}: {names[0]}")
+    if y is None:
+        return x, None
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1 or y.dtype.kind not in NUMBERS + "U":
+        raise ValueError(f"{path}: {names[1]} holds one number or text a row, (N,); it is {y.dtype} of shape {y.shape}")
+    if len(y) != len(x):
+        raise ValueError(f"{path}: {names[0]} has {len(x)} rows, {names[1]} has {len(y)}")
+    check_finite(y, f"{path}: {names[1]}")
+    return x, y
+
+
+def _check_sizes(found: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse the first image that is not of the commonest size."""
+    (height, width), count = Counter(sizes).most_common(1)[0]
+    for path, (h, w) in zip(found, sizes, strict=True):
+        if (h, w) != (height, width):
+            raise ValueError(
+                f"{path} has {w}x{h} pixels, {count} of the {len(found)} images have {width}x{height}: --size 32 resizes all"
+            )
+
+
+def _size_and_grey(path: Path) -> tuple[tuple[int, int], bool]:
+    with _opened(path) as image:
+        return (image.height, image.width), image.mode in ("1", "L", "LA")
+
+
+def _pixels(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    """An image as bytes (H, W, C)."""
+    with _opened(path) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(f"{path} has more than 8 bits a colour (mode {image.mode}): save it with 8")
+        try:
+            image = image.convert("L" if channels == 1 else "RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
+        if (image.height, image.width) != size:
+            image = image.resize(size[::-1])
+        return np.asarray(image, np.uint8).reshape(*size, channels)
+
+
+def _opened(path: Path) -> Any:
+    Image = load("PIL.Image", "images")
+    try:
+        return Image.open(path)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error
