@@ -33,6 +33,15 @@ def searching(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
+def as_module(path: Path) -> ModuleType:
+    """The file as a module of a name that shadows no other; like a script, it leaves no compiled copy behind."""
+    module = ModuleType(f"xpnet_model_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
+    exec(compile(path.read_bytes(), path, "exec"), vars(module))
+    return module
+
+
 def _places(module: ModuleType) -> list[Path]:
     """The module's file, or the folders of a package without one."""
     file = getattr(module, "__file__", None)
