@@ -41,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, RuntimeError, OSError, MissingExtra) as error:
         if arguments.traceback:
             raise
-        files = isinstance(error, OSError) and error.strerror and error.filename  # the system's words, without its number
-        said = f"{error.filename}: {error.strerror}" if files else str(error)
-        print("\n".join([f"xpnet {arguments.verb}: {said}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        print("\n".join([f"xpnet {arguments.verb}: {said(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
+
+
+def said(error: Exception) -> str:
+    """An error in one line; the system's in its own words, without their number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
