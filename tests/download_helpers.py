@@ -21,6 +21,7 @@ class Server(ThreadingHTTPServer):
         self.content: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.ranges = True
+        self.kind = "application/octet-stream"
         self.break_after: int | None = None  # bytes of the body, then the connection ends
         self.go_on = threading.Event()  # what comes after the first half of each body waits for this
         self.go_on.set()
@@ -59,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         body = data[start:]
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", self.server.kind)
         self.end_headers()
         half = len(body) // 2
         self.wfile.write(body[: self.server.break_after if self.server.break_after is not None else half])

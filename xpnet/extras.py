@@ -19,5 +19,6 @@ def load(module: str, extra: str) -> ModuleType:
         if (error.name or "").partition(".")[0] != library:
             raise  # the library is there, but one that it needs is not
         raise MissingExtra(
-            f'this needs {library}, which is not installed: pip install "xpnet[{extra}]" (in a checkout: pip install -e ".[{extra}]")'
+            f'this needs {library}, which is not installed: pip install "xpnet[{extra}]" '
+            f'(in a checkout: pip install -e ".[{extra}]")'
         ) from error

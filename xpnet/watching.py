@@ -31,6 +31,9 @@ class Watcher:
         """``a``, or what the step goes on with instead."""
         raise NotImplementedError
 
+    def ended_without_result(self) -> None:
+        """The layer's call that began last raised an error, or its forward returned no pair; a container may go on."""
+
 
 class Watched:
     """A trainer's copy on a device, built there; the trainer itself is left alone.
@@ -45,7 +48,11 @@ class Watched:
 
     def __init__(self, trainer: Trainer, device: Device, shape: Shape, verb: str):
         shared = {id(trainer.callbacks): trainer.callbacks}  # they are not run, and need not be fit to be copied
-        self.device, self.trainer, self.note = device, copy.deepcopy(trainer, shared), f"xpnet.{verb}: "
+        self.device, self.note = device, f"xpnet.{verb}: "
+        try:
+            self.trainer = copy.deepcopy(trainer, shared)
+        except Exception as error:
+            raise TypeError(f"{verb} works on a copy of the trainer, and it holds what has none: {error}") from error
         self.trainer.device = device
         net = self.trainer.build(shape).net
         self.layers = {"": net, **net.layer_paths}
@@ -59,6 +66,16 @@ class Watched:
         except Exception as error:
             if not any(note.startswith(self.note) for note in getattr(error, "__notes__", ())):
                 error.add_note(f"{self.note}step {self.number}, {place and place + ', '}on {self.device.name}")
+            raise
+
+    @contextlib.contextmanager
+    def _running(self, place: str) -> Iterator[None]:
+        """A layer's call: :meth:`placing`, and the watcher is told of an error."""
+        try:
+            with self.placing(place):
+                yield
+        except Exception:
+            self.watcher.ended_without_result()
             raise
 
     @contextlib.contextmanager
@@ -82,9 +99,10 @@ class Watched:
 
         def watched_forward(x: Array, step: Any) -> Any:
             self.watcher.given("forward", path, x)
-            with self.placing(f"{place}, forward"):
+            with self._running(f"{place}, forward"):
                 result = forward(x, step)
             if type(result) is not tuple or len(result) != 2:
+                self.watcher.ended_without_result()
                 return result  # the container says what is wrong with it
             see = functools.partial(self.watcher.see, "forward", path)
             for p in states:
@@ -93,7 +111,7 @@ class Watched:
 
         def watched_backward(dy: Array, cache: Any, step: Any) -> Any:
             self.watcher.given("backward", path, dy)
-            with self.placing(f"{place}, backward"):
+            with self._running(f"{place}, backward"):
                 dx = backward(dy, cache, step)
             see = functools.partial(self.watcher.see, "backward", path)
             for p in trained:

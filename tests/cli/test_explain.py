@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -77,6 +78,17 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         save("half of it \ud800", target)
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
     assert target.read_text() == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path):
+    from xpnet.explain.html import save
+
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
+    save("the page", pipe)
+    assert reader.communicate(timeout=20)[0] == "the page"
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -144,6 +145,57 @@ DAMAGED = {
         r"test_batch\.bin has the label 10, of 10 classes: it is damaged",
     ),
 }
+
+
+def packed(*members):
+    """An archive of (name, type of member, content, name that a link points to)."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as tar:
+        for name, kind, data, target in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(data), target
+            tar.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+FIRST = "cifar-10-batches-bin/data_batch_1.bin"
+ODD = {
+    "link to nothing": (packed((FIRST, tarfile.SYMTYPE, b"", "nothing")), r"has no data_batch_1\.bin"),
+    "link to itself": (packed((FIRST, tarfile.LNKTYPE, b"", FIRST)), r"has no data_batch_1\.bin"),
+    "link out of it": (packed((FIRST, tarfile.SYMTYPE, b"", "/etc/passwd")), r"has no data_batch_1\.bin"),
+    "a folder": (packed((FIRST, tarfile.DIRTYPE, b"", "")), r"has no data_batch_1\.bin"),
+    "twice": (packed(*[(FIRST, tarfile.REGTYPE, bytes(3073), "")] * 2), r"data_batch_1\.bin is there twice: it is not cifar"),
+    "too large": (
+        packed((FIRST, tarfile.REGTYPE, bytes(30_730_001), "")),
+        r"data_batch_1\.bin has 30,730,001 bytes, more than 30,730,000: it is not cifar",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), ODD.values(), ids=ODD)
+def test_odd_members(tmp_path, content, message):
+    (tmp_path / ARCHIVE).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{ARCHIVE}:? {message}"):
+        cifar10(tmp_path)
+
+
+def test_paths_in_the_archive_lead_nowhere(tmp_path, batches):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (folder / ARCHIVE).write_bytes(archive(batches, prefix="../../"))
+    check(cifar10(folder), batches)
+    assert [path.name for path in tmp_path.rglob("*")] == ["inner", ARCHIVE]
+
+
+def test_one_copy_of_the_images_is_made(tmp_path):
+    """Beyond what is returned (12 bytes for each of a file) there are the files, 1, and little else."""
+    size = 3073 * 1000
+    unpack(tmp_path, dict.fromkeys(FILES, bytes(size)))
+    tracemalloc.start()
+    data = cifar10(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < data.x_train.nbytes + data.x_test.nbytes + 6 * size + 2_000_000
 
 
 @pytest.mark.parametrize(("content", "message"), DAMAGED.values(), ids=DAMAGED)

@@ -84,7 +84,11 @@ class TestOneHot:
     def test_no_labels(self):
         assert one_hot(np.array([], int), 3).shape == (0, 3)
 
-    @pytest.mark.parametrize("labels", [[3], [-1], [0.5], ["a"]], ids=["too large", "negative", "fraction", "string"])
-    def test_refused(self, labels):
-        with pytest.raises(ValueError, match=r"one_hot: integer labels in 0\.\.2 are needed"):
+    @pytest.mark.parametrize(
+        ("labels", "said"),
+        [([0, 3], "from 0 to 3"), ([-1, 1], "from -1 to 1"), ([0.5], "of type float64"), (["a"], "of type <U1")],
+        ids=["too large", "negative", "fraction", "string"],
+    )
+    def test_refused(self, labels, said):
+        with pytest.raises(ValueError, match=rf"one_hot: labels {said}: integers in 0\.\.2 are needed"):
             one_hot(np.array(labels), 3)

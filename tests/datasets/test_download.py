@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import importlib
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -128,12 +130,42 @@ class TestFetch:
         assert f"expected md5:{'0' * 32} but got {hashlib.md5(b'something else').hexdigest()}" in text
         assert leftovers(tmp_path) == []
 
-    def test_a_part_of_another_file_is_told_by_the_checksum(self, server, tmp_path):
+    @pytest.mark.parametrize("have", [1000, len(TOY), len(TOY) + 5], ids=["shorter", "as long", "longer"])
+    def test_a_part_of_another_file_is_told_by_the_checksum_and_fetched_anew(self, server, tmp_path, have):
+        (tmp_path / "toy.bin.part").write_bytes(bytes(have))
+        download.fetch(server.remote(), tmp_path)
+        assert server.requests == [("toy.bin", f"bytes={have}-"), ("toy.bin", None)]
+        assert (tmp_path / "toy.bin").read_bytes() == TOY
+        assert leftovers(tmp_path) == ["toy.bin"]
+
+    def test_what_was_resumed_and_what_is_fetched_anew_are_both_wrong(self, server, tmp_path):
         (tmp_path / "toy.bin.part").write_bytes(bytes(1000))
         with pytest.raises(ValueError, match="does not match"):
+            download.fetch(server.remote(md5="0" * 32), tmp_path)
+        assert len(server.requests) == 2
+        assert leftovers(tmp_path) == []
+
+    def test_a_web_page_in_its_place_leaves_what_is_there(self, server, tmp_path):
+        remote = server.remote()
+        (tmp_path / "toy.bin.part").write_bytes(TOY[:1000])
+        server.content["toy.bin"], server.ranges, server.kind = b"<html>Log in" + bytes(2000), False, "text/html; charset=utf-8"
+        with pytest.raises(ConnectionError, match=r"downloaded: a web page came in its place.*\(1,000 bytes are kept"):
+            download.fetch(remote, tmp_path)
+        assert (tmp_path / "toy.bin.part").read_bytes() == TOY[:1000]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+    def test_a_full_disk(self, server, tmp_path):
+        (tmp_path / "toy.bin.part").symlink_to("/dev/full")
+        said = r"No space left on device; name another folder by an argument \(--data FOLDER\) or in XPNET_CACHE"
+        with pytest.raises(OSError, match=said) as refused:
             download.fetch(server.remote(), tmp_path)
-        download.fetch(server.remote(), tmp_path)
-        assert (tmp_path / "toy.bin").read_bytes() == TOY
+        assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(tmp_path))
+
+    def test_a_folder_that_cannot_be_made(self, server, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(NotADirectoryError, match="Not a directory; name another folder") as refused:
+            download.fetch(server.remote(), tmp_path / "file" / "toys")
+        assert refused.value.filename == str(tmp_path / "file" / "toys")
 
     def test_what_is_there_is_not_written_to(self, server, tmp_path):
         (tmp_path / "toy.bin").write_bytes(b"mine")
@@ -223,6 +255,18 @@ class TestProcesses:
             assert line, "the second process did not wait"
         server.go_on.set()
         assert (first.wait(20), second.wait(20)) == (0, 0)
+        assert server.requests == [("toy.bin", None)]
+        assert (tmp_path / "toy.bin").read_bytes() == TOY
+
+    def test_two_threads_of_one_process_download_once(self, server, tmp_path):
+        server.go_on.clear()
+        threads = [threading.Thread(target=download.fetch, args=(server.remote(), tmp_path)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        self.wait_for(server, tmp_path)
+        server.go_on.set()
+        for thread in threads:
+            thread.join(20)
         assert server.requests == [("toy.bin", None)]
         assert (tmp_path / "toy.bin").read_bytes() == TOY
 

@@ -91,6 +91,12 @@ class TestMnistFiles:
         with pytest.raises(FileNotFoundError, match=rf"{re.escape(str(tmp_path))} has no {missing} and no {missing}\.gz"):
             mnist(tmp_path)
 
+    def test_a_download_that_broke_off_does_not_hide_a_folder_that_has_all(self, tmp_path):
+        arrays = synthetic(7)
+        write(tmp_path, arrays)
+        write(tmp_path / "mnist", {FILES[0]: arrays[FILES[0]]})
+        assert len(mnist(tmp_path).x_train) == 7
+
     def test_a_missing_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="nowhere has no train-images-idx3-ubyte"):
             mnist(tmp_path / "nowhere")
@@ -102,8 +108,11 @@ class TestMnistFiles:
             ({FILES[1]: np.zeros(19)}, r"train-images.*\(20, 28, 28\) with labels of shape \(19,\) are not MNIST"),
             ({FILES[2]: np.zeros(5)}, r"t10k-images.*images of shape \(5,\)"),
             ({FILES[3]: np.zeros((5, 1))}, r"t10k-images.*labels of shape \(5, 1\)"),
+            ({FILES[2]: np.zeros((0, 28, 28)), FILES[3]: np.zeros(0)}, r"t10k-images.*\(0, 28, 28\)"),
+            ({FILES[1]: np.full(20, 10)}, r"train-labels.*\.gz has the label 10 of 10 classes: it is not MNIST"),
+            ({FILES[3]: np.full(5, 255)}, r"t10k-labels.*\.gz has the label 255 of 10 classes: it is not MNIST"),
         ],
-        ids=["image size", "lengths", "labels for images", "labels in a column"],
+        ids=["image size", "lengths", "labels for images", "labels in a column", "no rows", "a label too large", "test label"],
     )
     def test_files_that_do_not_fit_together(self, tmp_path, change, message):
         write(tmp_path, synthetic() | change)

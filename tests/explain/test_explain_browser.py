@@ -48,7 +48,7 @@ def opened(browser, tmp_path):
     assert problems == []
 
 
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize(("model", "sample"), [("worked", 0), ("book", "0:3"), ("residual", "0:2"), ("sequence", 0)])
 def test_the_page_does_not_scroll_sideways(opened, model, sample, width):
     page = opened(model, width, sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -256,6 +257,16 @@ def test_without_jinja2_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=r'pip install "xpnet\[html\]"'):
         xn.explain("worked").html()
+
+
+def test_the_story_of_a_deep_network_is_told_at_once():
+    """Of 301 layers: 0.2 s; it took 5 s where every layer looked through all others for each of them."""
+    net = xn.Sequential(*[xn.Residual(xn.Affine(2), xn.Tanh()) for _ in range(100)], xn.Affine(1))
+    trainer = xn.Trainer(net, loss=xn.MeanSquaredError(), optimizer=xn.SGD(0.1), device="cpu")
+    found = xn.explain((trainer, np.ones((1, 2)), np.ones(1)))
+    start = time.perf_counter()
+    assert len(story(found).sections) == 5
+    assert time.perf_counter() - start < 1
 
 
 def test_repr():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
+import threading
 
 import numpy as np
 import pytest
@@ -258,7 +261,7 @@ def test_other_mistakes():
         xn.explain("no such model", device="gpu")
     with pytest.raises(ValueError, match="no model is called"):
         xn.explain("no such model")
-    with pytest.raises(ValueError, match="there is no row 0"):
+    with pytest.raises(ValueError, match="there is no row 0, the model's data have no rows"):
         xn.explain((trainer, x[:0], y[:0]))
 
 
@@ -311,6 +314,58 @@ def test_layers_and_trainers_that_do_more_than_usual():
     assert [u.number for u in updates] == [1, 2]
     assert np.array_equal(updates[0].changed[0].after, updates[1].changed[0].before)
     assert "\nForward (2)\n" in found.text()
+
+
+class Fallible(xn.Layer):
+    """Takes the second layer where the first fails or returns a list."""
+
+    def __init__(self, first):
+        self.first, self.second = first, xn.Affine(2)
+
+    def build(self, shape, make):
+        self.first.build(shape, make.child("first", self.first))
+        return self.second.build(shape, make.child("second", self.second))
+
+    def forward(self, x, step):
+        with contextlib.suppress(ArithmeticError):
+            x, _ = self.first.forward(x, step)
+        return self.second.forward(x, step)
+
+    def backward(self, dy, cache, step):
+        return self.second.backward(dy, cache, step)
+
+
+@pytest.mark.parametrize("failing", ["raises", "returns a list"])
+def test_a_container_that_goes_on_after_a_layer_failed(failing):
+    class Failing(xn.Layer):
+        def forward(self, x, step):
+            if failing == "raises":
+                raise ZeroDivisionError
+            return [x, None]
+
+        def backward(self, dy, cache, step):
+            return dy
+
+    x, y = classes_data(4)
+    trainer = xn.Trainer(
+        xn.Sequential(Fallible(Failing()), xn.Affine(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="cpu"
+    )
+    found = xn.explain((trainer, x, y))
+    forward, _, backward, _ = found.events
+    assert [(c.path, [i.path for i in c.inner]) for c in forward.inner] == [("0", ["0.first", "0.second"]), ("1", [])]
+    assert [(c.path, [i.path for i in c.inner]) for c in backward.inner] == [("1", []), ("0", ["0.second"])]
+    assert [row.output_shape for row in found.layers] == [(1, 2), None, (1, 2), (1, 3)]
+    assert re.search(r"\n  0\.first +Failing\(\) +\(1, \d\) +none ", found.text())
+
+
+def test_what_cannot_be_copied():
+    class Held(xn.Tanh):
+        def __init__(self):
+            self.lock = threading.Lock()
+
+    trainer = xn.Trainer(xn.Sequential(Held()), loss=xn.MeanSquaredError(), optimizer=xn.SGD(0.1), device="cpu")
+    with pytest.raises(TypeError, match=r"explain works on a copy of the trainer, and it holds what has none: .*lock"):
+        xn.explain((trainer, np.zeros((2, 1)), np.ones((2, 1))))
 
 
 def test_a_first_layer_that_works_in_place_spoils_neither_the_input_shown_nor_the_users(device):

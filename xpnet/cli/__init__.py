@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from xpnet import __version__
 from xpnet.cli import color, doctor, exercise, explain, parity, predict, sim, train
 from xpnet.extras import MissingExtra
+
+VERBS = (train, predict, explain, exercise, color, sim, parity, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,20 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     The exit status is what the verb returns (None counts as 0), 1 for an error said in one line,
     2 for wrong usage, 130 for Ctrl-C, 141 where the reader of a pipe has gone, as a shell counts them.
     """
-    parser = argparse.ArgumentParser(prog="xpnet", description="Train neural networks on a CPU or an NVIDIA GPU.")
-    parser.add_argument("--version", action="version", version=f"xpnet {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    train.add_to(verbs)
-    predict.add_to(verbs)
-    color.add_to(verbs)
-    sim.add_to(verbs)
-    doctor.add_to(verbs)
-    parity.add_to(verbs)
-    explain.add_to(verbs)
-    exercise.add_to(verbs)
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     try:
-        return arguments.run(arguments) or 0
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return status
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -43,6 +38,34 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("\n".join([f"xpnet {arguments.verb}: {said(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of below a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the verb that was asked for; exits with status 2 where they are wrong."""
+    parser = Parser(prog="xpnet", description="Train neural networks on a CPU or an NVIDIA GPU.")
+    parser.add_argument("--version", action="version", version=f"xpnet {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in VERBS:
+        verb.add_to(verbs)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        chosen = verbs.choices[arguments.verb]
+        chosen.error(f"unknown argument {unknown[0]}{closest(unknown[0], list(chosen._option_string_actions))}")
+    return arguments
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """``; did you mean 'digits'?`` where one of the known words is near, else nothing."""
+    folded = {name.casefold().replace("_", "-"): name for name in known}
+    near = difflib.get_close_matches(word.casefold().replace("_", "-"), folded, n=1)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def said(error: Exception) -> str:

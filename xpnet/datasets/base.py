@@ -36,6 +36,8 @@ class Dataset:
 def one_hot(labels: np.ndarray, classes: int, dtype: str = "float32") -> np.ndarray:
     """Labels (N,) as rows (N, classes) with a 1 in the label's column: targets of the squared-error losses."""
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or (labels.size and not (labels.min() >= 0 and labels.max() < classes)):
-        raise ValueError(f"one_hot: integer labels in 0..{classes - 1} are needed")
+    integers = labels.dtype.kind in "iu"
+    if not integers or (labels.size and not (labels.min() >= 0 and labels.max() < classes)):
+        found = f"from {labels.min()} to {labels.max()}" if integers else f"of type {labels.dtype}"
+        raise ValueError(f"one_hot: labels {found}: integers in 0..{classes - 1} are needed")
     return np.eye(classes, dtype=dtype)[labels]

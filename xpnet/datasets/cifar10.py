@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,21 +25,21 @@ PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz", "data_batch_1")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SOURCE = "A. Krizhevsky: Learning multiple layers of features from tiny images (2009)"
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, the green and the blue plane
+LARGEST = 10_000 * RECORD  # bytes of a file
 
 
 def cifar10(folder: str | os.PathLike | None = None, *, flatten: bool = True, download: bool = False) -> Dataset:
     """50,000 + 10,000 colour photographs of 32x32 pixels, channels in [0, 1], of 10 kinds of things.
 
-    Rows are (N, 3072), or (N, 32, 32, 3) with ``flatten=False``: 740 MB. ``folder`` (or ``XPNET_DATA``, or else the cache)
-    holds the archive ``cifar-10-binary.tar.gz`` or what it unpacks to, itself or in the subfolder
-    ``cifar-10-batches-bin``; ``download=True`` fetches it where it is missing (170 MB, extra ``data``).
+    Rows are (N, 3072), or (N, 32, 32, 3) with ``flatten=False``: 740 MB, 920 while they are read. ``folder`` (or
+    ``XPNET_DATA``, or else the cache) holds the archive ``cifar-10-binary.tar.gz`` or what it unpacks to, itself or in the
+    subfolder ``cifar-10-batches-bin``; ``download=True`` fetches it where it is missing (170 MB, extra ``data``).
     Raises FileNotFoundError, also for the version in pickle, ValueError for a damaged file, ConnectionError.
     """
     paths = locate(CIFAR10, _find, folder, download)
     batches = _unpacked(paths[0]) if len(paths) == 1 else {path.name: path.read_bytes() for path in paths}
-    parts = [_images(batches[name], f"{paths[0] if len(paths) == 1 else paths[0].parent}: {name}") for name in FILES]
-    x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
-    x_test, y_test = parts[-1]
+    parts = [_records(batches[name], f"{paths[0] if len(paths) == 1 else paths[0].parent}: {name}") for name in FILES]
+    (x_train, y_train), (x_test, y_test) = _images(parts[:-1]), _images(parts[-1:])
     if flatten:
         x_train, x_test = x_train.reshape(len(x_train), -1), x_test.reshape(len(x_test), -1)
     return Dataset("cifar-10", x_train, y_train, x_test, y_test, CLASSES, SOURCE, "no licence stated")
@@ -66,13 +67,16 @@ def _find(folder: Path) -> list[Path]:
 
 
 def _unpacked(archive: Path) -> dict[str, bytes]:
-    """The six files of the archive, read without writing anything to disk."""
-    found = {}
+    """The six files of the archive, read without writing anything to disk; in what folder they are does not matter."""
+    found: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                if name in FILES and (file := tar.extractfile(member)):
+                if name in FILES and member.isfile() and (file := tar.extractfile(member)):
+                    if name in found or member.size > LARGEST:  # what is read goes into memory whole
+                        fault = "is there twice" if name in found else f"has {member.size:,} bytes, more than {LARGEST:,}"
+                        raise ValueError(f"{archive}: {name} {fault}: it is not {ARCHIVE} of {CIFAR10.address}")
                     found[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, PermissionError):
@@ -83,14 +87,19 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
     return found
 
 
-def _images(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Records of a label and three planes as (N, 32, 32, 3) float32 in [0, 1] and (N,) int64."""
+def _records(data: bytes, name: str) -> np.ndarray:
+    """A file's rows (n, 3073) of a label and three planes; ``name`` is for the error."""
     if not data or len(data) % RECORD:
         raise ValueError(f"{name} has {len(data):,} bytes, not a multiple of {RECORD}: it is damaged")
     records = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
-    labels = records[:, 0].astype(np.int64)
-    if labels.max() >= len(CLASSES):
-        raise ValueError(f"{name} has the label {labels.max()}, of {len(CLASSES)} classes: it is damaged")
-    x = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32, order="C")
-    x /= np.float32(255)
-    return x, labels
+    if (largest := records[:, 0].max()) >= len(CLASSES):
+        raise ValueError(f"{name} has the label {largest}, of {len(CLASSES)} classes: it is damaged")
+    return records
+
+
+def _images(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Records as images (N, 32, 32, 3) float32 in [0, 1], of which there is one copy, and labels (N,) int64."""
+    x = np.empty((sum(map(len, parts)), 32, 32, 3), np.float32)
+    for images, records in zip(np.split(x, np.cumsum([len(p) for p in parts])[:-1]), parts, strict=True):
+        np.divide(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), 255, out=images, dtype=np.float32)
+    return x, np.concatenate([records[:, 0] for records in parts]).astype(np.int64)

@@ -85,24 +85,38 @@ def fetch(remote: Remote, folder: Path) -> None:
     """Download the files that are not in the folder, each checked before it gets its name; a broken download is resumed.
 
     Raises MissingExtra without pooch, ConnectionError where the network or the server fails, ValueError for a wrong checksum
-    (the file is deleted).
+    (the file is deleted), OSError that says where nothing can be written.
     """
-    pooch, network = load("pooch", "data"), _network_errors()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        for name, md5 in remote.files.items():
-            url, part = remote.address + name, folder / f"{name}.part"
-            if (folder / name).exists():
-                continue
-            try:
-                pooch.retrieve(url, f"md5:{md5}", fname=name, path=folder, downloader=partial(_resume, part))
-            except network as error:
-                kept = f" ({part.stat().st_size:,} bytes are kept: the next try goes on there)" if part.exists() else ""
-                raise ConnectionError(
-                    f"{remote.title}: {url} cannot be downloaded: {_reason(error)}{kept}. Try again, or put "
-                    f"{', '.join(remote.files)} into {folder} by hand"
-                ) from error
-            except ValueError as error:
+    load("pooch", "data")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            for name in remote.files:
+                if not (folder / name).exists():
+                    _fetch_file(remote, name, folder)
+    except ConnectionError:
+        raise
+    except OSError as error:  # that of a full disk has no filename, pooch's own no strerror
+        advice = "name another folder by an argument (--data FOLDER) or in XPNET_CACHE"
+        raise OSError(error.errno, f"{error.strerror or error}; {advice}", error.filename or str(folder)) from error
+
+
+def _fetch_file(remote: Remote, name: str, folder: Path) -> None:
+    """One file; again from the start where what was resumed has the wrong checksum: the beginning may be of another version."""
+    url, part, network = remote.address + name, folder / f"{name}.part", _network_errors()
+    retrieve = partial(load("pooch", "data").retrieve, url, f"md5:{remote.files[name]}", fname=name, path=folder)
+    while not (folder / name).exists():
+        resumed = part.exists()
+        try:
+            retrieve(downloader=partial(_resume, part))
+        except network as error:
+            kept = f" ({part.stat().st_size:,} bytes are kept: the next try goes on there)" if part.exists() else ""
+            raise ConnectionError(
+                f"{remote.title}: {url} cannot be downloaded: {_reason(error)}{kept}. Try again, or put "
+                f"{', '.join(remote.files)} into {folder} by hand"
+            ) from error
+        except ValueError as error:
+            if part.exists() or not resumed:
                 raise ValueError(f"{remote.title}: {url}: {error}") from error
 
 
@@ -125,6 +139,8 @@ def _resume(part: Path, url: str, output_file: str, pooch: Any) -> None:
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if not (have and response.status_code == requests.codes.requested_range_not_satisfiable):  # nothing is missing
             response.raise_for_status()
+            if "text/html" in response.headers.get("Content-Type", ""):
+                raise requests.RequestException("a web page came in its place, perhaps of a proxy or to log in")
             if response.status_code != requests.codes.partial_content:
                 have = 0
             _write(response, part, have)
@@ -134,8 +150,7 @@ def _resume(part: Path, url: str, output_file: str, pooch: Any) -> None:
 def _write(response: Any, part: Path, have: int) -> None:
     """Append the answer's body to the first ``have`` bytes of ``part``, as the server sent it."""
     response.raw.enforce_content_length = True  # an answer that breaks off is an error
-    length = int(response.headers.get("Content-Length", 0))
-    total = have + length if length else None
+    total = have + response.raw.length_remaining if response.raw.length_remaining else None
     with (
         part.open("ab" if have else "wb") as file,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
@@ -153,4 +168,4 @@ def _reason(error: BaseException) -> str:
     """The system's own words where there are any, such as "Connection refused"."""
     while error.__context__ is not None:
         error = error.__context__
-    return getattr(error, "strerror", None) or str(error).partition(" for url")[0]
+    return getattr(error, "strerror", None) or str(error).partition(" for url")[0] or type(error).__name__

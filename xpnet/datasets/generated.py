@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xpnet.checks import check_count, check_seed
 from xpnet.datasets.base import Dataset
 
 NAMES = ("x1", "x2")
@@ -49,11 +50,11 @@ def blobs(n: int = 500, classes: int = 3, *, noise: float = 0.3, seed: int = 0) 
 
 def _start(name: str, n: int, classes: int, noise: float, seed: int) -> tuple[np.ndarray, np.random.Generator]:
     """Labels (n,) in random order, and the generator that goes on."""
-    if classes < 2 or n < 5 * classes:
+    if check_count(f"{name}: classes", classes) < 2 or check_count(f"{name}: n", n) < 5 * classes:
         raise ValueError(f"{name}: n={n}, classes={classes}: at least 2 classes and 5 points for each are needed")
     if not 0 <= noise < np.inf:
         raise ValueError(f"{name}: noise={noise} is a standard deviation: 0 or more, finite")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     return rng.permutation(np.arange(n) % classes), rng
 
 

@@ -79,12 +79,14 @@ def _images(
     paths = locate(remote, partial(_find, remote), folder, download)
     x_train, y_train, x_test, y_test = (read_idx(path) for path in paths)
     shape = (784,) if flatten else (28, 28, 1)
-    for path, images, labels in ((paths[0], x_train, y_train), (paths[2], x_test, y_test)):
-        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
+    for k, images, labels in ((0, x_train, y_train), (2, x_test, y_test)):
+        if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or not labels.size:
             raise ValueError(
-                f"{path}: images of shape {images.shape} with labels of shape {labels.shape} are not {remote.title}"
+                f"{paths[k]}: images of shape {images.shape} with labels of shape {labels.shape} are not {remote.title}"
             )
-    x_train, x_test = (x.reshape(-1, *shape).astype(np.float32) / np.float32(255) for x in (x_train, x_test))
+        if labels.max() >= len(classes):
+            raise ValueError(f"{paths[k + 1]} has the label {labels.max()} of {len(classes)} classes: it is not {remote.title}")
+    x_train, x_test = (np.divide(x.reshape(-1, *shape), 255, dtype=np.float32) for x in (x_train, x_test))
     y_train, y_test = y_train.astype(np.int64), y_test.astype(np.int64)
     return Dataset(remote.folder, x_train, y_train, x_test, y_test, classes, source, licence)
 
@@ -117,7 +119,7 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
 def _find(remote: Remote, folder: Path) -> list[Path]:
     """The four files in the set's subfolder or in the folder itself; FileNotFoundError says what is not there."""
     by_place = {place: _present(place) for place in (folder / remote.folder, folder)}
-    place = next((place for place, present in by_place.items() if present), folder)
+    place = max(by_place, key=lambda place: len(by_place[place])) if any(by_place.values()) else folder
     if absent := [name for name in FILES if name not in by_place[place]]:
         raise FileNotFoundError(f"{place} has no {absent[0]} and no {absent[0]}.gz")
     paths = [by_place[place][name] for name in FILES]

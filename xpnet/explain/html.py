@@ -48,8 +48,11 @@ def check_target(path: Path) -> None:
 
 
 def save(text: str, path: Path) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, whole or not at all; to what is no file, such as /dev/stdout, as it comes."""
     check_target(path)
+    if path.exists() and not path.is_file():  # a device or pipe is not replaced by a file
+        path.write_text(text, encoding="utf-8")
+        return
     target = path.resolve()
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:

@@ -78,7 +78,8 @@ def extremes(a: np.ndarray, digits: int = 4) -> str:
         return f"all {number(found['smallest'], digits)}"
     parts = [f"{name} {number(found[name], digits)}" for name in ("smallest", "largest", "mean") if name in found]
     if found["zeros"] >= NOTABLE_ZEROS:
-        parts.append(f"{found['zeros']:.0%} zeros")
+        share = f"{found['zeros']:.0%}"
+        parts.append(f"{'nearly ' if share == '100%' and found['zeros'] < 1 else ''}{share} zeros")
     if found["not finite"]:
         parts.append(f"{found['not finite']:,} not finite")
     return ", ".join(parts)
@@ -125,8 +126,10 @@ def _extremes(a: np.ndarray) -> dict[str, float]:
     finite = a[np.isfinite(a)]
     found: dict[str, float] = {"zeros": float((a == 0).mean()) if a.size else 0.0, "not finite": a.size - finite.size}
     if finite.size:
-        mean = finite.mean(dtype=np.float64)
-        found |= {"smallest": finite.min().item(), "largest": finite.max().item(), "mean": float(mean)}
+        found |= {"smallest": finite.min().item(), "largest": finite.max().item()}
+        with np.errstate(over="ignore"):
+            mean = float(finite.mean(dtype=np.float64))
+        found |= {"mean": mean} if math.isfinite(mean) else {}  # the sum may be too large for float64
     return found
 
 
@@ -141,8 +144,8 @@ def _cells(values: list[Any], a: np.ndarray, digits: int) -> Iterator[Cell]:
     after = max((len(t) - len(t.partition(".")[0]) for t in written if "e" not in t), default=0)
     aligned = [t if "e" in t else t.partition(".")[0] + "".join(t.partition(".")[1:]).ljust(after) for t in written]
     width = max(map(len, aligned), default=0)
-    finite = np.abs(a[np.isfinite(a)].astype(np.float64))
-    largest = float(finite.max(initial=0.0)) or 1.0
+    finite = a[np.isfinite(a)]
+    largest = max(float(finite.max(initial=0)), -float(finite.min(initial=0))) or 1.0
     for value, text in zip(values, aligned, strict=True):
         yield Cell(text.rjust(width), float(value) / largest if math.isfinite(value) else 0.0)
 

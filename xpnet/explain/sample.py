@@ -16,7 +16,7 @@ def rows_of(sample: Sample, n: int) -> range:
     if stop <= first < n:
         raise ValueError(f"sample {_said(sample)}: that is no row; 3:7 means rows 3, 4, 5 and 6")
     if first >= n or stop > n:
-        here = "only row 0" if n == 1 else f"rows 0 to {n - 1}"
+        here = "no rows" if n == 0 else "only row 0" if n == 1 else f"rows 0 to {n - 1}"
         raise ValueError(f"sample {_said(sample)}: there is no row {max(first, stop - 1)}, the model's data have {here}")
     return range(first, stop)
 

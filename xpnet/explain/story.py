@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -88,6 +89,11 @@ class Teller:
         self.layers = {layer.path: layer for layer in found.layers}
         self.last: tuple[str, np.ndarray] = ("", found.x)
         self.ran = {call.path for call in found.calls("forward")}
+        own = [path for path, layer in self.layers.items() if any(p.trainable for p in layer.parameters)]
+        self.trained = {around for path in own for around in accumulate(path.split("."), "{}.{}".format)}
+        self.inside: dict[str, list[str]] = {}  # by the path of a layer, those directly inside
+        for path in self.layers:
+            self.inside.setdefault(self._around(path), []).append(path)
 
     def sections(self) -> list[Section]:
         """A part for each event."""
@@ -131,12 +137,9 @@ class Teller:
 
     def _not_run(self, call: Call) -> list[Entry | Quantity]:
         """Layers directly inside whose forward ran, but not their backward."""
-        missing = [p for p in self.layers if self._parent(p) == call.path and p in self.ran - {c.path for c in call.inner}]
-        trained = {path for path, layer in self.layers.items() if any(p.trainable for p in layer.parameters)}
-        return [
-            Entry(self._name(p), [NOT_RUN if any(t == p or t.startswith(p + ".") for t in trained) else NO_BACKWARD])
-            for p in reversed(missing)
-        ]
+        done = {c.path for c in call.inner}
+        missing = [p for p in self.inside.get(call.path, []) if p in self.ran and p not in done]
+        return [Entry(self._name(p), [NOT_RUN if p in self.trained else NO_BACKWARD]) for p in reversed(missing)]
 
     def _states(self, call: Call, always: bool) -> list[Entry | Quantity]:
         found: list[Entry | Quantity] = []
@@ -184,8 +187,10 @@ class Teller:
     def _words(self, call: Call) -> Described:
         return self.layers.get(call.path, Described(""))
 
-    def _parent(self, path: str) -> str:
-        return max((p for p in self.layers if path.startswith(p + ".")), key=len, default="")
+    def _around(self, path: str) -> str:
+        """The path of the layer that this one is inside of; a name may itself have a point."""
+        path = path.rpartition(".")[0]
+        return path if not path or path in self.layers else self._around(path)
 
 
 def _part(title: str, note: str, call: Call, entry: Entry) -> Section:
@@ -204,7 +209,8 @@ def _table(layers: list[LayerRow]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("layer", "input", "output", "parameters")]
     for layer in layers:
         own = [f"{p.name[len(layer.path) + 1 :]} {p.shape}{'' if p.trainable else ' running'}" for p in layer.parameters]
-        shapes = ["not run" if s is None else str(s) for s in (layer.input_shape, layer.output_shape)]
+        absent = "none" if layer.input_shape is not None else "not run"
+        shapes = [absent if s is None else str(s) for s in (layer.input_shape, layer.output_shape)]
         rows.append((f"{'  ' * layer.depth}{layer.path}  {shortened(layer.title, 44)}", *shapes, ", ".join(own) or "-"))
     return rows
 

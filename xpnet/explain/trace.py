@@ -231,6 +231,9 @@ class Tracer(Watcher):
             self._end(self._open.pop(), a)
         return a
 
+    def ended_without_result(self) -> None:
+        self._open.pop()
+
     def _end(self, call: Call, a: Array | None) -> None:
         call.result = None if a is None else to_host(self.device, a)
         if call.stage == "backward":
@@ -247,7 +250,7 @@ class Tracer(Watcher):
         optimizer, update = self.trainer.optimizer, self.trainer.optimizer.update
 
         def watched_update(parameters: Parameters) -> None:
-            rate, before = optimizer.current_rate, parameters.snapshot()
+            rate, before = float(optimizer.current_rate), parameters.snapshot()
             gradients = {p.name: to_host(self.device, p.grad) for p in parameters.trainable}
             update(parameters)
             after = parameters.snapshot()
