@@ -1,9 +1,8 @@
 """The table of Nielsen's book on real MNIST: seven networks with his settings, several seeds each, beside his figures.
 
-python examples/book_table.py --data FOLDER           all rows: 28 runs, about five minutes on two cores
-python examples/book_table.py --rows Q30 C30          some rows; --seeds N and --epochs N change how much is run
+python examples/book_table.py --data FOLDER           all rows, five to eight minutes on two cores
+python examples/book_table.py --rows Q30 C30          some rows
 python examples/book_table.py --quick                 2,000 training images, 2 epochs, 1 seed: whether it works, no more
-python examples/book_table.py --json figures.json     every accuracy of every epoch, and the output neurons of row Q100
 
 FOLDER (or XPNET_DATA, or the cache) holds MNIST's four IDX files; --download fetches them. Batch 10, 50,000 training images,
 pixels in [0, 1], weights and biases from N(0, 1); a run's figure is its best epoch on the 10,000 test images, as in the book.
@@ -11,26 +10,22 @@ pixels in [0, 1], weights and biases from N(0, 1); a run's figure is its best ep
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import threadpoolctl
-from tqdm import tqdm
 
 import xpnet as xn
 
 
 class Row(NamedTuple):
-    """Settings of the book, its figure in per cent, the figure that plain NumPy in float64 gave this project before."""
+    """Settings of the book, its figure in per cent, and the standard deviation of the output layer's first weights."""
 
     hidden: int
     cost: str
@@ -39,20 +34,27 @@ class Row(NamedTuple):
     epochs: int
     seeds: int
     book: float
-    before: str
+    std: float = 1.0
 
 
 ROWS = {
-    "Q30": Row(30, "quadratic", 3.0, 0, 30, 3, 95.42, "95.1"),
-    "Q100": Row(100, "quadratic", 3.0, 0, 30, 10, 96.59, "87.8"),
-    "C30": Row(30, "cross-entropy", 0.5, 0, 30, 3, 95.49, "95.4"),
-    "C100": Row(100, "cross-entropy", 0.5, 0, 30, 3, 96.82, "96.8"),
-    "R30": Row(30, "cross-entropy", 0.5, 5, 30, 3, 96.49, "96.4"),
-    "R100": Row(100, "cross-entropy", 0.5, 5, 30, 3, 97.92, "97.8"),
-    "T100": Row(100, "cross-entropy", 0.1, 5, 60, 3, 98.04, "97.9"),
+    "Q30": Row(30, "quadratic", 3.0, 0, 30, 3, 95.42),
+    "Q100": Row(100, "quadratic", 3.0, 0, 30, 10, 96.59),
+    "C30": Row(30, "cross-entropy", 0.5, 0, 30, 3, 95.49),
+    "C100": Row(100, "cross-entropy", 0.5, 0, 30, 3, 96.82),
+    "R30": Row(30, "cross-entropy", 0.5, 5, 30, 3, 96.49),
+    "R100": Row(100, "cross-entropy", 0.5, 5, 30, 3, 97.92),
+    "T100": Row(100, "cross-entropy", 0.1, 5, 60, 3, 98.04),
+}
+Q30, Q100 = (ROWS[name]._replace(epochs=2, seeds=5) for name in ("Q30", "Q100"))
+WHY = {  # is it the length of the steps, or where the outputs begin?
+    "Q30 as it is": Q30,
+    "Q100 as it is": Q100,
+    "Q100, eta 0.3": Q100._replace(eta=0.3),
+    "Q100, output weights x 0.55": Q100._replace(std=0.55),
+    "Q30, output weights x 1.83": Q30._replace(std=1.83),
 }
 SILENT = 0.01  # an output neuron whose mean activation on the images of its own digit is below this has not learnt it
-WELL = 96.0  # per cent: a run of Q100 that reached this has not collapsed
 
 
 class CrossEntropyCost(xn.SigmoidCrossEntropy):
@@ -60,188 +62,132 @@ class CrossEntropyCost(xn.SigmoidCrossEntropy):
 
     def compute(self, y, targets, step, weights, count):
         value, dy = super().compute(y, targets, step, weights, count)
-        value *= y.shape[1]
-        dy *= y.shape[1]
-        return value, dy
+        return value * y.shape[1], dy * y.shape[1]
 
 
 def trainer_for(row, n, device, seed, **options):
     """The row's network, cost and step. ``l2`` adds ``lambda / n * w`` to the gradients of the weights, not of the biases."""
-    start = {"init": xn.initializers.normal(), "bias_init": xn.initializers.normal()}
-    quadratic = row.cost == "quadratic"  # the other cost contains the last sigmoid
-    net = xn.Sequential(xn.Affine(row.hidden, **start), xn.Sigmoid(), xn.Affine(10, **start), *[xn.Sigmoid()] * quadratic)
+    normal, quadratic = xn.initializers.normal, row.cost == "quadratic"  # the other cost contains the last sigmoid
+    net = xn.Sequential(
+        xn.Affine(row.hidden, init=normal(), bias_init=normal()),
+        xn.Sigmoid(),
+        xn.Affine(10, init=normal(row.std), bias_init=normal()),
+        *[xn.Sigmoid()] * quadratic,
+    )
     loss = xn.HalfSquaredError() if quadratic else CrossEntropyCost()
     return xn.Trainer(net, loss=loss, optimizer=xn.SGD(row.eta, l2=row.lmbda / n), device=device, seed=seed, **options)
 
 
-def output_neurons(row, outputs, labels):
-    """What each output neuron does on the images of its own digit: means of its activation, slope and error sent back."""
-    found = []
-    for digit in range(10):
-        own = outputs[labels == digit].astype(np.float64)
-        a = own[:, digit] if row.cost == "quadratic" else 1 / (1 + np.exp(-own[:, digit]))
-        slope, right = a * (1 - a), own.argmax(axis=1) == digit  # slope: sigma'(z)
-        numbers = {"activation": a, "slope": slope, "quadratic": (1 - a) * slope, "cross_entropy": 1 - a, "recognised": right}
-        found.append({"digit": digit, **{name: float(values.mean()) for name, values in numbers.items()}})
-    return found
+class Run(NamedTuple):
+    """What one training gave."""
+
+    accuracy: list  # per cent of the test images, epoch by epoch
+    own: list  # at the start and epoch by epoch: the mean activation of each output neuron on the images of its own digit
+    spread: float  # the standard deviation of the output neurons' z at the start
+
+    def silent(self, epoch=-1):
+        """The digits whose output neurons stay near 0 on images of their own."""
+        return [digit for digit, activation in enumerate(self.own[epoch]) if activation < SILENT]
 
 
-def overlap(net, x):
-    """The mean of h . h' over pairs of images, h their hidden activations: how far one image's step moves another's z."""
-    hidden = net.parameters.snapshot()
-    h = 1 / (1 + np.exp(-(x @ hidden["0.W"] + hidden["0.b"]).astype(np.float64)))
-    return float(np.square(h.mean(axis=0)).sum())
-
-
-def run(name, seed, data, device="cpu", epochs=None):
-    """Train one network; its test accuracy after every epoch, its output neurons at the start and after every epoch."""
-    row, began, accuracy, neurons = ROWS[name], time.perf_counter(), [], []
+def run(row, seed, data, device="cpu"):
+    """Train one network, and look at it before and after every epoch."""
+    accuracy, own = [], []
 
     def look(trainer, record):
-        outputs = trainer.predict(data.x_test)
+        outputs = trainer.predict(data.x_test).astype(np.float64)
         accuracy.append(100 * float((outputs.argmax(axis=1) == data.y_test).mean()))
-        neurons.append(output_neurons(row, outputs, data.y_test))
+        a = outputs if row.cost == "quadratic" else sigmoid(outputs)
+        own.append([float(a[data.y_test == digit, digit].mean()) for digit in range(10)])
 
-    trainer = trainer_for(row, len(data.x_train), device, seed, callbacks=[look]).build(data.x_train.shape[1:])
+    trainer = trainer_for(row, len(data.x_train), device, seed, callbacks=[look]).build((784,))
     look(trainer, None)
-    h_h = overlap(trainer.net, data.x_test)
+    start = trainer.net.parameters.snapshot()
+    z = sigmoid(data.x_test @ start["0.W"] + start["0.b"]) @ start["2.W"] + start["2.b"]
     targets = xn.datasets.one_hot(data.y_train, 10)
-    trainer.fit(data.x_train, targets, epochs=epochs or row.epochs, batch_size=10, progress=False)
-    return {
-        "row": name,
-        "seed": seed,
-        "best": max(accuracy[1:]),
-        "best_epoch": int(np.argmax(accuracy[1:])) + 1,
-        "accuracy": accuracy[1:],
-        "overlap": h_h,
-        "neurons": {"start": neurons[0], "first": neurons[1], "last": neurons[-1]},
-        "seconds": time.perf_counter() - began,
-    }
+    trainer.fit(data.x_train, targets, epochs=row.epochs, batch_size=10, progress=False)
+    return Run(accuracy[1:], own, float(z.std()))
 
 
-def silent(run, when="last"):
-    """The digits whose output neurons stay near 0 on images of their own."""
-    return [n["digit"] for n in run["neurons"][when] if n["activation"] < SILENT]
-
-
-def mnist(folder, images):
-    """MNIST with the first ``images`` training rows only: 50,000 in the book."""
-    data = xn.datasets.mnist(folder)
-    return dataclasses.replace(data, x_train=data.x_train[:images], y_train=data.y_train[:images])
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
 
 
 def begin_worker(folder, images):
-    """In each process, once: one BLAS thread, and the data."""
+    """In each process, once: one BLAS thread, and the data with the first ``images`` training rows, 50,000 in the book."""
     global DATA
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once and in silence
     threadpoolctl.threadpool_limits(1)
-    tqdm.set_lock(threading.RLock())  # its usual lock is a semaphore of the system, which an ended process leaves behind
-    DATA = mnist(folder, images)
+    data = xn.datasets.mnist(folder)
+    DATA = dataclasses.replace(data, x_train=data.x_train[:images], y_train=data.y_train[:images])
 
 
-def run_in_worker(name, seed, device, epochs):
-    return run(name, seed, DATA, device, epochs)
+def run_in_worker(row, seed, device):
+    return run(row, seed, DATA, device)
 
 
-def run_all(tasks, folder, images, device, epochs, workers):
-    """Every (row, seed) in processes of their own, longest first; a line on stderr for each that has ended."""
-    tasks = sorted(tasks, key=lambda task: ROWS[task[0]].epochs * ROWS[task[0]].hidden, reverse=True)
-    context, found = multiprocessing.get_context("spawn"), []
-    pool = ProcessPoolExecutor(workers, context, begin_worker, (folder, images))
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers inherit this: Ctrl-C is for the parent, which ends them
-    futures = [pool.submit(run_in_worker, *task, device, epochs) for task in tasks]
-    try:
-        signal.signal(signal.SIGINT, usual)
-        for future in as_completed(futures):
-            found.append(future.result())
-            text = "{row} seed {seed}: best {best:.2f} % in epoch {best_epoch}, {seconds:.0f} s".format(**found[-1])
-            print(f"[{len(found)}/{len(tasks)}] {text}", file=sys.stderr, flush=True)
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return sorted(found, key=lambda r: (list(ROWS).index(r["row"]), r["seed"]))
+def run_all(rows, options):
+    """name -> a Run for each seed; in a process for each core, the longest first; a line on stderr for each."""
+    tasks = [(name, row, seed) for name, row in rows.items() for seed in range(row.seeds)]
+    tasks.sort(key=lambda task: task[1].epochs * task[1].hidden, reverse=True)
+    names, task_rows, seeds = zip(*tasks, strict=True)
+    begin = begin_worker, (options.data, 2_000 if options.quick else 50_000)
+    found = {name: [] for name in rows}
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), *begin) as pool:
+        runs = pool.map(run_in_worker, task_rows, seeds, [options.device] * len(tasks))
+        for k, (name, seed, one) in enumerate(zip(names, seeds, runs, strict=True), 1):
+            found[name].append(one)
+            print(f"[{k}/{len(tasks)}] {name} seed {seed}: best {max(one.accuracy):.2f} %", file=sys.stderr, flush=True)
+    return found
 
 
-def print_table(runs):
-    print("row    network     cost           eta  lambda  epochs  seeds   mean  lowest  highest   book    diff   seen  silent")
-    for name in dict.fromkeys(r["row"] for r in runs):
-        row, mine = ROWS[name], [r for r in runs if r["row"] == name]
-        best, epochs = [r["best"] for r in mine], len(mine[0]["accuracy"])
+def print_table(found):
+    print("row    network     cost           eta  lambda  epochs  seeds   mean  lowest  highest   book    diff  silent")
+    for name, runs in found.items():
+        row, best = ROWS[name], [max(r.accuracy) for r in runs]
         print(
-            f"{name:5}  784-{f'{row.hidden}-10':6}  {row.cost:13}  {row.eta:3.1f}  {row.lmbda:6}  {epochs:6}  "
-            f"{len(best):5}  {np.mean(best):5.2f}  {min(best):6.2f}  {max(best):7.2f}  {row.book:5.2f}  "
-            f"{np.mean(best) - row.book:+6.2f}  {row.before:>5}  {sum(len(silent(r)) for r in mine):6}"
+            f"{name:5}  784-{f'{row.hidden}-10':6}  {row.cost:13}  {row.eta:3.1f}  {row.lmbda:6}  {len(runs[0].accuracy):6}  "
+            f"{len(runs):5}  {np.mean(best):5.2f}  {min(best):6.2f}  {max(best):7.2f}  {row.book:5.2f}  "
+            f"{np.mean(best) - row.book:+6.2f}  {sum(len(r.silent()) for r in runs):6}"
         )
     print(
-        "Per cent of the test images, each run by its best epoch; diff: mean less book; seen: by plain NumPy before.\n"
+        "Per cent of the test images, each run by its best epoch; diff: mean less book.\n"
         f"silent: output neurons of all runs whose mean activation on images of their own digit is below {SILENT} at the end."
     )
 
 
 def print_collapse(runs):
-    """Row Q100's distribution, and why some runs collapse: output neurons that fell silent at once and get no gradient."""
-    mine = [r for r in runs if r["row"] == "Q100"]
-    print(f"\nQ100, seed by seed: {sum(r['best'] > WELL for r in mine)} of {len(mine)} above {WELL:.0f} %")
-    print("seed   best  silent at the start   after epoch 1   at the end  (the digits of these output neurons)")
-    for r in mine:
-        start, first, last = ("".join(map(str, silent(r, when))) or "none" for when in ("start", "first", "last"))
-        print(f"{r['seed']:4}  {r['best']:5.2f}  {start:>19}  {first:>14}  {last:>11}")
+    """Row Q100's distribution, and which output neurons its bad runs have lost."""
+    print(f"\nQ100, seed by seed: {sum(max(r.accuracy) > 96 for r in runs)} of {len(runs)} above 96 %")
+    print("seed   best  silent after epoch 1   at the end  (the digits of these output neurons; their mean activation)")
+    for seed, r in enumerate(runs):
+        first, last = ("".join(map(str, r.silent(epoch))) or "none" for epoch in (1, -1))
+        activations = ", ".join(f"{r.own[-1][digit]:.0e}" for digit in r.silent())
+        print(f"{seed:4}  {max(r.accuracy):5.2f}  {first:>20}  {last:>11}  {activations}")
     print("A neuron that is silent at the end costs the images of its digit, about a tenth of all; the others woke in time.")
-    print("\nEvery neuron that is silent at the end, and the mean of all others; means over the test images of its own digit:")
-    print("seed  digit  recognised  activation: start  epoch 1      end   sigma'  delta, quadratic  delta if cross-entropy")
-    for r in mine:
-        for digit in silent(r):
-            print(f"{r['seed']:4}  {digit:5}  {neuron(*(r['neurons'][when][digit] for when in r['neurons']))}")
-    others = [(r, digit) for r in mine for digit in range(10) if digit not in silent(r)]
-    if others:
-        whens = [means([r["neurons"][when][digit] for r, digit in others]) for when in ("start", "first", "last")]
-        print(f" all  other  {neuron(*whens)}")
+
+
+def print_why(found):
     print(
-        "\nThe reason. An output ought to be 0 for nine images of ten, so that the first steps push all outputs down. A step\n"
-        "moves an output's z by eta times its delta times h . h', the product of two images' hidden activations, which grows\n"
-        "with the number of hidden neurons; its mean at the start is"
+        "\nThe reason. An output ought to be 0 for nine images of ten, so that the first steps push it down for all images.\n"
+        "The quadratic cost sends back (a - y) sigma'(z), for an image of its own digit less than a itself: once a is all but\n"
+        "0 the neuron is told nothing, wrong as it is. Cross-entropy sends a - y. And with 100 hidden neurons, all weights\n"
+        "from N(0, 1), the outputs' z begin spread farther from 0 than with 30. That is the cause, not the length of the steps:"
+        "\n\nafter two epochs                spread of z at the start  silent output neurons a run"
     )
-    for name in ("Q30", "Q100"):
-        if found := [r["overlap"] for r in runs if r["row"] == name]:
-            print(f"  {np.mean(found):.1f} with {ROWS[name].hidden} hidden neurons ({min(found):.1f} to {max(found):.1f})")
-    print(
-        "Times eta 3 that throws some z so far below 0 that sigma'(z) is all but 0. The quadratic cost sends back\n"
-        "(a - y) sigma'(z): wrong by nearly 1, such a neuron is told nothing. Cross-entropy sends a - y: the last column of\n"
-        "its rows in the table above."
-    )
-
-
-def means(neurons):
-    return {key: float(np.mean([n[key] for n in neurons])) for key in neurons[0]}
-
-
-def neuron(start, first, last):
-    activations = "  ".join(f"{n['activation']:7.1e}" for n in (start, first, last))
-    return (
-        f"{100 * last['recognised']:8.1f} %  {activations:>35}  {last['slope']:7.1e}  {last['quadratic']:16.1e}  "
-        f"{last['cross_entropy']:22.2f}"
-    )
+    for name, runs in found.items():
+        print(f"{name:30}  {np.mean([r.spread for r in runs]):24.1f}  {np.mean([len(r.silent()) for r in runs]):27.1f}")
+    print("The cure is the book's own, in chapter 3: weights from N(0, 1/n_in).")
 
 
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FOLDER", help="MNIST's IDX files; default: XPNET_DATA")
     parser.add_argument("--download", action="store_true", help="fetch MNIST where it is missing")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, sim, cuda, cuda:1, ...")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=" ".join(ROWS))
-    parser.add_argument("--seeds", type=int, metavar="N", help="default: 3, and 10 for Q100")
-    parser.add_argument("--epochs", type=int, metavar="N", help="default: the book's")
-    parser.add_argument("--workers", type=int, metavar="N", default=min(os.cpu_count() or 1, 8), help="processes at a time")
     parser.add_argument("--quick", action="store_true", help="2,000 training images, 2 epochs, 1 seed")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    for name in ("seeds", "epochs", "workers"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} {getattr(options, name)}: a whole number from 1 on is needed")
-    if options.json and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
-        parser.error(f"--json {options.json}: a file in a folder that exists is needed")
     try:
         xn.device(options.device)
         xn.datasets.mnist(options.data, download=options.download)  # before any process is started
@@ -250,28 +196,20 @@ def parsed():
     return options
 
 
-def report(options):
-    began = time.perf_counter()
-    epochs, seeds, images = (2, 1, 2_000) if options.quick else (None, None, 50_000)
-    epochs, seeds = options.epochs or epochs, options.seeds or seeds
-    tasks = [(name, seed) for name in dict.fromkeys(options.rows) for seed in range(seeds or ROWS[name].seeds)]
-    print(f"{len(tasks)} runs on {images:,} training images, {options.workers} at a time, on {options.device}", file=sys.stderr)
-    runs = run_all(tasks, options.data, images, options.device, epochs, options.workers)
-    print_table(runs)
-    if "Q100" in options.rows:
-        print_collapse(runs)
-    seconds = time.perf_counter() - began
-    print(f"\n{len(runs)} runs, {options.workers} at a time: {seconds:.0f} s")
-    if options.json:
-        found = {"images": images, "seconds": seconds, "rows": {k: ROWS[k]._asdict() for k in options.rows}, "runs": runs}
-        options.json.write_text(json.dumps(found, indent=1))
-
-
 def main():
+    options, began = parsed(), time.perf_counter()
+    rows = {name: ROWS[name] for name in options.rows} | (WHY if "Q100" in options.rows else {})
+    if options.quick:
+        rows = {name: row._replace(epochs=2, seeds=1) for name, row in rows.items()}
     try:
-        report(parsed())
+        found = run_all(rows, options)
     except KeyboardInterrupt:
-        sys.exit("book_table: interrupted, nothing is left running")
+        sys.exit("book_table: interrupted")
+    print_table({name: found[name] for name in options.rows})
+    if "Q100" in rows:
+        print_collapse(found["Q100"])
+        print_why({name: found[name] for name in WHY})
+    print(f"\n{sum(map(len, found.values()))} runs: {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ python examples/deltas_by_hand.py --device sim     the middle part on the simula
 One sample, x = 3 with target t = 4; two affine layers of one neuron each, W1 = 0.1, b1 = 0.4, W2 = 0.5, b2 = 0.9; squared
 error. f, between the layers, is the identity or ReLU: u1 is positive, so that both give the same. Forward from left to
 right, then backward from right to left; the delta of a layer is the derivative of the loss by that layer's u = W x + b.
+Then the update, W = W - dW * ep, with the learning rate ep = 0.01.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import xpnet as xn
 
 X, T = 3.0, 4.0
 W1, B1, W2, B2 = 0.1, 0.4, 0.5, 0.9
+EP = 0.01  # the learning rate
 PARAMETERS = ("W1", "b1", "W2", "b2")
 DEVICES = {"cpu": "the CPU", "sim": "the simulated GPU", "cuda": "the current one of several GPUs"}
 
@@ -44,6 +46,10 @@ def by_hand():
         "delta1": ("dh f'(u1)", delta1),
         "dW1": ("delta1 x", delta1 * X),
         "db1": ("delta1", delta1),
+        "new W1": ("W1 - dW1 ep", W1 - delta1 * X * EP),
+        "new b1": ("b1 - db1 ep", B1 - delta1 * EP),
+        "new W2": ("W2 - dW2 ep", W2 - delta2 * h * EP),
+        "new b2": ("b2 - db2 ep", B2 - delta2 * EP),
     }
 
 
@@ -78,7 +84,9 @@ def by_xpnet(device, activation=xn.Identity, dtype="float64"):
     net.backward(dy, cache, step)
     gradients = {name: number(device, p.grad) for name, p in zip(PARAMETERS, net.parameters.values(), strict=True)}
     seen |= {"loss": number(device, value), "delta2": seen["dL/dy"]}  # the output is u2 itself
-    return seen | {f"d{name}": g for name, g in gradients.items()}
+    xn.SGD(EP).update(net.parameters)
+    updated = {f"new {name}": number(device, p.value) for name, p in zip(PARAMETERS, net.parameters.values(), strict=True)}
+    return seen | {f"d{name}": g for name, g in gradients.items()} | updated
 
 
 def number(device, a):

@@ -59,14 +59,11 @@ class MatrixNetwork:
 def xpnet_trainer(network, eta, device, dtype="float64"):
     """xpnet's form of the book's network, from the same weights: rows are samples, so that they are transposed."""
     layers = [layer for n in network.sizes[1:] for layer in (xn.Affine(n), xn.Sigmoid())]
-    trainer = xn.Trainer(
-        xn.Sequential(*layers), loss=xn.HalfSquaredError(), optimizer=xn.SGD(eta), device=device, seed=0, dtype=dtype
-    )
+    net, rule = xn.Sequential(*layers), xn.SGD(eta)
+    trainer = xn.Trainer(net, loss=xn.HalfSquaredError(), optimizer=rule, device=device, seed=0, dtype=dtype)
     trainer.build(network.sizes[0])
-    arrays = {}
-    for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
-        arrays |= {f"{2 * i}.W": w.T, f"{2 * i}.b": b[:, 0]}
-    trainer.net.parameters.restore(arrays)
+    arrays = [a for w, b in zip(network.weights, network.biases, strict=True) for a in (w.T, b[:, 0])]
+    net.parameters.restore(dict(zip(net.parameters, arrays, strict=True)))
     return trainer
 
 
@@ -81,31 +78,27 @@ def digits():
 
 
 def gradients(device, n=10):
-    """Mean gradients of one minibatch by every form: lists of W and b, layer by layer, in the book's shapes."""
+    """Mean gradients of one minibatch by every form: W1, b1, W2, b2 in the book's shapes."""
     x, y = (a[:n] for a in digits()[:2])
     network = Network([64, 30, 10], seed=0)
-    found = {"book": [0] * 4}
-    for sample in pairs(x, y):
-        nabla_b, nabla_w = network.backprop(*sample)
-        found["book"] = [
-            s + g / n for s, g in zip(found["book"], [nabla_w[0], nabla_b[0], nabla_w[1], nabla_b[1]], strict=True)
-        ]
-    nabla_b, nabla_w = MatrixNetwork(network).backprop(x.T, y.T)
-    found["matrix"] = [g / n for g in (nabla_w[0], nabla_b[0], nabla_w[1], nabla_b[1])]
+    book = [network.backprop(*sample) for sample in pairs(x, y)]  # a pair (nabla_b, nabla_w) for each sample
+    matrix = [MatrixNetwork(network).backprop(x.T, y.T)]  # a pair for all
+    found = {}
+    for form, found_by in (("book", book), ("matrix", matrix)):
+        found[form] = [sum(nabla[kind][layer] for nabla in found_by) / n for layer in (0, 1) for kind in (1, 0)]
     for form, per_sample in (("xpnet", False), ("xpnet, per_sample=True", True)):
         trainer = xpnet_trainer(network, 3.0, device)
-        trainer.step(trainer.device.put(x), trainer.device.put(y), per_sample=per_sample)
-        parameters = trainer.net.parameters
-        grads = (trainer.device.get(parameters[name].grad) for name in ("0.W", "0.b", "2.W", "2.b"))
+        where, parameters = trainer.device, trainer.net.parameters
+        trainer.step(where.put(x), where.put(y), per_sample=per_sample)
+        grads = (where.get(p.grad) for p in parameters.values())
         found[form] = [g.T if g.ndim == 2 else g[:, None] for g in grads]
     return found
 
 
 def differences(found):
     """Largest difference from the book's gradient in each array, relative to its largest element, form by form."""
-    book = found["book"]
     return {
-        form: [float(abs(g - b).max() / abs(b).max()) for g, b in zip(grads, book, strict=True)]
+        form: [float(abs(g - b).max() / abs(b).max()) for g, b in zip(grads, found["book"], strict=True)]
         for form, grads in found.items()
         if form != "book"
     }
@@ -180,9 +173,9 @@ def print_speed(times):
         cells = [f"{1e6 * t[form] / n:10.2f} us  {t['book'] / t[form]:8.1f}x" for form in FORMS]
         print(f"{n:5} " + "".join(f"{cell:>24}" for cell in cells))
     print("A loop pays NumPy's price per call for every sample, a matrix once a minibatch: the larger the batch, the greater")
-    print("the gain, until the products themselves take the time. float32 moves half the bytes.")
-    print("The matrix form does nothing but the update, samples as columns; xpnet's step also computes the loss and checks its")
-    print("arguments, and keeps samples as rows, whose products a BLAS may take at another speed.")
+    print("the gain, until the products themselves take the time. float32 moves half the bytes. The matrix form makes the")
+    print("update and no more; xpnet's step computes the loss and checks its arguments too, and has samples as rows, not")
+    print("columns, in products that a BLAS may take at another speed.")
     print("\nHow fast on this machine: an epoch of MNIST (50,000 images, batch 10) would take")
     for form in FORMS:
         print(f"  {form:14} {5000 * times[10][form]:7.2f} s")
@@ -190,7 +183,7 @@ def print_speed(times):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, sim, cuda, cuda:1, ...")
     parser.add_argument("--picture", metavar="FILE.png")
     parser.add_argument("--quick", action="store_true", help="2 epochs, short timings")
     options = parser.parse_args()

@@ -74,7 +74,7 @@ def picture(path, data, predicted, history):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, sim, cuda, cuda:1, ...")
     parser.add_argument("--quick", action="store_true", help="fewer epochs")
     parser.add_argument("--picture", metavar="FILE.png")
     options = parser.parse_args()

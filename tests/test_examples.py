@@ -17,6 +17,24 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PICTURES = [name for name in EXAMPLES if '"--picture"' in (ROOT / "examples" / name).read_text()]
 SHORT = {"train.py": ("--epochs", "2")}  # others are short by --quick, or as they are
 NEEDS_MNIST = {"book_table.py"}
+SHOWN = {  # figures of the lectures, as patterns of what is printed
+    "book_table.py": [r"Q30 +784-30-10 .* 95\.42 .*\nQ100 +784-100-10 .* 96\.59 ", r"T100 .* 98\.04 ", "0 of 1 above 96 %"],
+    "which_color.py": [
+        r"\+ 0\.5 = 54\.1\n",
+        "= 0.00493969 0.00545920 0.98960111\n",
+        r"100% of the 20 others",
+        r"\(255, 0, 0\) +red\n +\(0, 255, 0\) +green\n +\(0, 0, 255\) +blue\n +\(233, 63, 127\) +red\n",
+    ],
+    "perceptron.py": [r"XOR .*WRONG\n", r"by hand +0\.000 +1\.000 +1\.000 +0\.000\n"],
+    "deltas_by_hand.py": [r"loss .* 7\.5625 ", r"new W1 .* 0\.1825 ", "\n-8.25, -2.75, -3.85, -5.5\n$"],
+    "learning_slowly.py": [r"quadratic +\(2\.0, 2\.0\) +0\.9820 .* 0\.2028\n", "equal to 12 digits"],
+    "numerical_differentiation.py": ["23,860 parameters, so 47,720 forward", "power 1.00; backprop", "all agree"],
+    "descending.py": [r"0\.01 .* sticks", r"1\.0 .* diverges", r"online +800 "],
+    "update_rules.py": [r"f end +0\.013327 +0\.047937 +0\.000722 +0\.102205\n", "below 1e-12: yes"],
+    "own_pieces.py": ["equal to 12 digits", "the simulated GPU: equal", "wait 0 times and copy 0 times"],
+    "slide_code.py": [r"z = +89 +1\.00 +nan\n"],
+    "per_sample_and_all_at_once.py": [r"2 +292 +292 +292\n"],
+}
 DURATION = re.compile(r"\s*[\d.,]+(?:e[+-]?\d+)? ?(?:s|ms|us|x|samples/s)\b")
 
 
@@ -45,6 +63,8 @@ def test_example_gives_the_same_on_every_device(name: str, device, request: pyte
     printed = run(name, "--device", device.name, *short(name))
     assert results(printed, device.name) == results(run(name, "--device", "cpu", *short(name)), "cpu")
     assert len(printed.splitlines()) >= 4
+    for pattern in SHOWN.get(name, ()):
+        assert re.search(pattern, printed), pattern
 
 
 @pytest.mark.extras

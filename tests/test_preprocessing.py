@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpnet.datasets import Arrays, Table
-from xpnet.preprocessing import Classes, Columns, Number, Quantity, Rows, Text, prepare_arrays, prepare_table, split
+from xpnet.preprocessing import Classes, Columns, Number, Quantity, Rows, Text, infer_task, prepare_arrays, prepare_table, split
 
 
 def table(header: str, rows: list[tuple]) -> Table:
@@ -92,6 +92,8 @@ def test_text_is_one_column_a_category():
     assert text.encode(table("s", [("b",), ("a",)]), 0).tolist() == [[0, 1], [1, 0]]
     with pytest.raises(ValueError, match=r"t:3, column 's': 'c' is none of the 2 categories seen in training \(a, b\)"):
         text.encode(table("s", [("b",), ("c",)]), 0)
+    with pytest.raises(ValueError, match=r"seen in training \('a\\nb'\)"):  # in one line whatever they hold
+        Text("s", ("a\nb",)).encode(table("s", [("c",)]), 0)
 
 
 def test_missing_text_is_a_category_of_its_own_when_filled():
@@ -125,6 +127,13 @@ def test_classes_are_ordered_numbers_first_and_equal_numbers_are_one():
         goal.encode(["c"], str)
 
 
+def test_long_whole_numbers_stay_apart():
+    cells = [str(10**17), str(10**17 + 1), "007"]
+    assert Classes.fit("y", cells).names == ("7", *cells[:2])
+    assert infer_task(cells * 3, str) == ("classification", "whole numbers, 3 different")
+    assert infer_task([str(10**17 + i) for i in range(11)], str)[0] == "regression"
+
+
 def test_a_quantity_comes_back_in_its_unit():
     goal = Quantity.fit("y", np.array([100.0, 300.0]))
     scaled = goal.encode(["100", "300", "250"], str)
@@ -145,6 +154,9 @@ def test_long_arrays_are_scaled_as_short_ones(rng):
     x = rng.standard_normal((10_000, 2))
     rows = Rows.fit(x)
     np.testing.assert_array_equal(rows.encode(x)[9000:], rows.encode(x[9000:]))
+    x[9000, 1] = 1e300
+    with pytest.raises(ValueError, match="x, row 9000: a value is too far"):
+        rows.encode(x)
 
 
 class TestColumns:

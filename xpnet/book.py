@@ -5,6 +5,8 @@ sample is a pair of columns. It is the baseline of xpnet's matrix form, the orac
 learner copies to rewrite.
 """
 
+import itertools
+
 import numpy as np
 
 
@@ -29,16 +31,28 @@ class Network:
     """A net of sigmoid layers: ``Network([784, 30, 10])``, weights and biases drawn from N(0, 1)."""
 
     def __init__(self, sizes, cost=QuadraticCost, seed=None):
-        rng = np.random.default_rng(seed)
+        self.rng = rng = np.random.default_rng(seed)
         self.sizes, self.cost = sizes, cost
         self.biases = [rng.standard_normal((n, 1)) for n in sizes[1:]]
-        self.weights = [rng.standard_normal((n_out, n_in)) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.weights = [rng.standard_normal((n_out, n_in)) for n_in, n_out in itertools.pairwise(sizes)]
 
     def feedforward(self, a):
         """The net's output (n, 1) for the column ``a``."""
         for b, w in zip(self.biases, self.weights, strict=True):
             a = sigmoid(np.dot(w, a) + b)
         return a
+
+    def SGD(self, training_data, epochs, mini_batch_size, eta, test_data=()):
+        """Descend in minibatches of a list of pairs (x, y), shuffled anew every epoch; ``test_data``: pairs (x, label)."""
+        for epoch in range(1, epochs + 1):
+            shuffled = [training_data[i] for i in self.rng.permutation(len(training_data))]
+            for k in range(0, len(shuffled), mini_batch_size):
+                self.update_mini_batch(shuffled[k : k + mini_batch_size], eta)
+            print(f"Epoch {epoch}: {self.evaluate(test_data)} / {len(test_data)}")
+
+    def evaluate(self, test_data):
+        """How many pairs (x, label) the net gets right: its answer is the output that is largest."""
+        return sum(int(np.argmax(self.feedforward(x)) == label) for x, label in test_data)
 
     def update_mini_batch(self, mini_batch, eta):
         """One step of gradient descent: the mean gradient of a list of pairs (x, y), times ``eta``."""

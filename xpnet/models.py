@@ -46,7 +46,7 @@ Source = str | Callable[[], Model] | Model
 
 
 def worked() -> Model:
-    """1-1-1 ReLU, mean squared error, 3 -> 4: a lecture's example of backpropagation, small enough to follow by hand."""
+    """1-1-1 ReLU, mean squared error, input 3, target 4: a lecture's example of backpropagation, small enough to follow by hand."""
     net = Sequential(
         Affine(1, init=constant(0.1), bias_init=constant(0.4)),
         ReLU(),
@@ -132,6 +132,12 @@ def sequence() -> Model:
 MODELS: dict[str, Callable[[], Model]] = {
     f.__name__: f for f in (book, mlp, wide, colors, residual, regression, tags, pixels, sequence, worked)
 }
+
+
+def listing() -> str:
+    """A line for each built-in model; their inputs are random numbers but for those of ``worked`` and ``colors``."""
+    lines = [f"  {name:11s}{make.__doc__}" for name, make in MODELS.items()]
+    return "\n".join(["built-in models (inputs are random numbers, but for those of worked and colors):", *lines])
 
 
 def load(model: Source) -> Model:

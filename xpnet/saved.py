@@ -58,7 +58,7 @@ def check_folder(folder: str | os.PathLike) -> Path:
     """The path of a folder to save in; OSError where something else than a saved network is there, or it cannot be made."""
     path = Path(folder).expanduser().resolve()
     if path.exists() and not _is_ours(path):
-        raise FileExistsError(f"{folder} exists and is no network saved by xpnet: choose another name, nothing was changed")
+        raise FileExistsError(f"{path} exists and is no network saved by xpnet: choose another name, nothing was changed")
     holder = next(parent for parent in path.parents if parent.exists())
     if not holder.is_dir() or not os.access(holder, os.W_OK):
         raise NotADirectoryError(f"{folder} cannot be made: {holder} is no folder that can be written to")
@@ -84,8 +84,9 @@ def save(folder: str | os.PathLike, model: Model) -> None:
         fresh.rename(path)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
-        if old.exists():
+        if old.exists() and not path.exists():
             old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)  # the new one was in place already
         raise
     shutil.rmtree(old, ignore_errors=True)
 

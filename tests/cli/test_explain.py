@@ -150,7 +150,7 @@ def test_wrong_usage(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert "usage: xpnet" in capsys.readouterr().err
+    assert "--help lists the options" in capsys.readouterr().err
 
 
 def test_text_is_ascii_for_terminals_of_every_encoding():

@@ -144,6 +144,30 @@ def test_a_saved_data_set_by_name_gives_the_same_scores(capsys, tmp_path):
         assert predicted(capsys)[0] == rows
 
 
+def test_the_first_row_is_taken_as_in_training(capsys, tmp_path):
+    """Without a header a first row of text would be lost; years as names would be taken for data."""
+    options = ("--device", "cpu", "--epochs", "1", "--save", tmp_path / "net")
+    texts = [["red", "big", "1.5"], ["blue", "big", "2.5"], ["red", "small", "3.5"]] * 5
+    assert run("train", write(tmp_path / "a.csv", texts), "--target", "2", *options) == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "net", write(tmp_path / "b.csv", [row[:2] for row in texts]), "--device", "cpu") == 0
+    assert len(predicted(capsys)[0]) == 15
+    years = write(tmp_path / "c.csv", [[str(i), str(i * 1.5)] for i in range(20)], ["2019", "2020"])
+    assert run("train", years, "--target", "2020", "--header", "yes", *options) == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "net", years, "--device", "cpu") == 0
+    assert len(predicted(capsys)[0]) == 20
+
+
+def test_a_gap_in_a_table_for_a_net_of_arrays(capsys, tmp_path, rng):
+    np.savez(tmp_path / "a.npz", x=rng.standard_normal((20, 2)), y=np.arange(20) % 2)
+    assert run("train", tmp_path / "a.npz", "--device", "cpu", "--epochs", "1", "--save", tmp_path / "net") == 0
+    capsys.readouterr()
+    path = write(tmp_path / "a.csv", [["1", "2"], ["3", ""]])
+    assert run("predict", tmp_path / "net", path, "--device", "cpu") == 1
+    assert "a.csv:2, column 1: missing value" in error_of(capsys)
+
+
 def test_every_device_predicts_the_same(capsys, folder, tmp_path):
     path, found = write(tmp_path / "a.csv", ROWS[:9], HEADER), []
     for device in ("cpu", "sim"):
@@ -168,7 +192,7 @@ def test_filled_gaps_are_counted_and_others_refused(capsys, folder, tmp_path):
 
 MISMATCHES = {  # name: (the net, rows, header, what is said)
     "a column is not there": ("price", [["1"]], ["size"], "a.csv has no column 'colour'; the columns are size"),
-    "no header": ("price", [["1", "red"]], None, "a.csv has no column 'size', 'colour'; there is no header"),
+    "no header": ("price", [["1", "red"], ["2", "red"]], None, "a.csv has no column 'size', 'colour'; the columns are 1, red"),
     "a new category": ("price", [["1", "red"], ["2", "pink"]], HEADER[:2], "a.csv:3, column 'colour': 'pink' is none of the 3"),
     "text for a number": ("price", [["1", "red"], ["big", "red"]], HEADER[:2], "a.csv:3, column 'size': 'big' is no number"),
     "infinity": ("price", [["1e999", "red"]], HEADER[:2], "a.csv:2, column 'size': '1e999' is not finite"),
@@ -320,3 +344,20 @@ def test_a_save_that_fails_leaves_the_old_network(folder, tmp_path, monkeypatch)
         saved.save(tmp_path / "net", model)
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
     assert (tmp_path / "net" / "model.json").read_bytes() == before
+
+
+def test_ctrl_c_at_the_last_moment_leaves_the_new_network(folder, tmp_path, monkeypatch):
+    saved.save(tmp_path / "net", saved.load(folder / "colour"))
+    rename = Path.rename
+
+    def interrupt_after_the_second(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        if self.name.endswith(".new"):
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupt_after_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        saved.save(tmp_path / "net", saved.load(folder / "price"))
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+    assert saved.load(tmp_path / "net").target.name == "price"

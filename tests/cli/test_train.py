@@ -126,7 +126,7 @@ def test_wrong_usage_names_the_argument(capsys: pytest.CaptureFixture, arguments
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert "usage: xpnet" in capsys.readouterr().err
+    assert "--help lists the options" in capsys.readouterr().err
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

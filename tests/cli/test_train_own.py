@@ -55,6 +55,7 @@ MALFORMED = {  # name: (the file, options, what is said)
     ),
     "an empty file": ("", TARGET, "my.csv is empty"),
     "blank lines only": ("\n  \n\n", TARGET, "my.csv is empty"),
+    "empty quotes only": ('""\n', TARGET, "my.csv is empty"),
     "a header only": (CODE, TARGET, "my.csv has a header (line 1) and no rows"),
     "one row": (CODE + "1,2,3\n", TARGET, "my.csv has 1 row"),
     "latin-1": ("a,b,y\n1,2,3\n1,2,é\n".encode("latin-1"), TARGET, "my.csv:3: byte 0xe9 is not UTF-8: --encoding latin-1"),
@@ -72,7 +73,11 @@ MALFORMED = {  # name: (the file, options, what is said)
     "no target given": (GOOD, (), "which column is to be predicted? --target COLUMN; the columns are a, b, y"),
     "no such target": (GOOD, ("--target", "price"), "the target 'price' is not there; the columns are a, b, y"),
     "a target beyond the last": (GOOD, ("--target", "3"), "the target '3' is not there"),
-    "a target before the first": ("1,2,3\n4,5,6\n", ("--target", "-4"), "no header, the 3 columns are 0 to 2, -1 is the last"),
+    "a target before the first": (
+        "1,2,3\n4,5,6\n",
+        ("--target", "-4"),
+        "no header (where line 1 is one: --header yes), the 3 columns are",
+    ),
     "two columns of one name": ("a,a,y\n1,2,3\n4,5,6\n", TARGET, "my.csv: columns 0 and 1 are both called 'a'"),
     "two targets of one name": ("a,y,y\n1,2,3\n4,5,6\n", TARGET, "columns 1 and 2 are both called 'y'"),
     "a column without a name": (",b,y\n1,2,3\n4,5,6\n", TARGET, "my.csv: column 0 has no name: give it one, or --drop 0"),
@@ -89,21 +94,58 @@ MALFORMED = {  # name: (the file, options, what is said)
     "decimal commas": (
         "a;y\n1,5;2\n2,5;3\n3;1\n",
         TARGET,
-        "my.csv:2, column 'a': '1,5' is no number: decimal commas are not read",
+        "my.csv:2, column 'a': '1,5' is no number: write 1234.5 (decimal commas, thousands separators, currencies",
     ),
-    "one decimal comma": ("a;y\n1.5;2\n2.5;3\n12,5;1\n", TARGET, "my.csv:4, column 'a': '12,5' is no number: decimal commas"),
+    "one decimal comma": ("a;y\n1.5;2\n2.5;3\n12,5;1\n", TARGET, "my.csv:4, column 'a': '12,5' is no number: write 1234.5"),
     "decimal commas in the target": ("a;y\n1;2,25\n2;3,5\n3;1,5\n", TARGET, "my.csv:2, column 'y': '2,25' is no number"),
     "a thousands separator": ('a,y\n"1,200.50",2\n"2,300.25",3\n', TARGET, "my.csv:2, column 'a': '1,200.50' is no number"),
-    "a currency": ("a,y\n$12,2\n$13,3\n", TARGET, "my.csv:2, column 'a': '$12' is no number: signs are not read"),
+    "a currency": ("a,y\n$12,2\n$13,3\n", TARGET, "my.csv:2, column 'a': '$12' is no number: write 1234.5"),
+    "a percentage": ("a;y\n5%;2\n2.5%;3\n", TARGET, "my.csv:2, column 'a': '5%' is no number: write 1234.5"),
+    "thousands with a space": ("a,y\n1 200,2.5\n12 300,3\n", TARGET, "my.csv:2, column 'a': '1 200' is no number: write"),
+    "thousands with an apostrophe": (
+        "a,y\n1,1'200\n2,3'400.5\n",
+        TARGET,
+        "my.csv:2, column 'y': \"1'200\" is no number: write",
+    ),
+    "thousands with dots": ("a;y\n1;1.234.567\n2;2.234.567\n", TARGET, "my.csv:2, column 'y': '1.234.567' is no number: write"),
+    "a typographic minus": ("a,y\n\u22121,2.5\n\u22122,3\n", TARGET, "is no number: write 1234.5"),
+    "a title above the table": (
+        "My cars\na,y\n1,2\n",
+        TARGET,
+        "my.csv:2: 2 cells where line 1 has 1 (delimiter: comma): leave line 1",
+    ),
+    "lines that end in a delimiter": (
+        "a,y\n1,2,\n",
+        TARGET,
+        "has 2 (delimiter: comma): this line ends in a delimiter too many",
+    ),
+    "Mac line ends": (b"a,y\r1,2\r1,\xe9\r", TARGET, "my.csv:3: byte 0xe9 is not UTF-8"),
+    "a name of two lines": ('"a\nb",y\n1,2\n', ("--target", "z"), "the columns are a b, y"),
+    "years as names": ("a,2019\n1,2\n", ("--target", "2019"), "there is no header (where line 1 is one: --header yes)"),
+    "a class called none": (
+        "a,y\n1,none\n2,mild\n3,none\n",
+        TARGET,
+        "my.csv:2, column 'y': missing value (taken for one: none), 2 of 3 rows have some",
+    ),
+    "dates": (
+        "d,y\n" + "".join(f"2024-01-{i + 1:02d},{i}.5\n" for i in range(30)),
+        TARGET,
+        "column 'd' has too many different texts for so few rows, 6 of 6 validation rows have one that no training row has",
+    ),
+    "a value that dwarfs the others": (
+        "a,y\n" + "".join(f"{i},{i}\n" for i in range(19)) + "1e300,0\n",
+        (*TARGET, "--validation", "0.9", "--task", "regression"),
+        "my.csv:21, column 'a': a value is too far from those of the training part: mend it, or leave the row out",
+    ),
     "infinity": (CODE + "1,2,3\n4,inf,6\n4,5,6\n", TARGET, "my.csv:3, column 'b': 'inf' is not finite"),
     "too large for a float": (CODE + "1,2,3\n4,1e999,6\n4,5,6\n", TARGET, "my.csv:3, column 'b': '1e999' is not finite"),
     "an infinite target": ("a,y\n1,2.5\n2,-inf\n3,1\n", TARGET, "my.csv:3, column 'y': target '-inf' is not finite"),
     "missing values": (
         CODE + "1,2,3\n4, NA ,6\n?,5,6\n,5,6\n",
         TARGET,
-        "my.csv:3, column 'b': missing value, 3 of 4 rows have some (a 2, b 1)",
+        "my.csv:3, column 'b': missing value (taken for one: ?, NA), 3 of 4 rows have some (a 2, b 1)",
     ),
-    "missing targets": ("a,y\n1,2\n2,null\n3,4\n", TARGET, "my.csv:3, column 'y': missing value, 1 of 3 rows have some (y 1)"),
+    "missing targets": ("a,y\n1,2\n2,\n3,4\n", TARGET, "my.csv:3, column 'y': missing value, 1 of 3 rows have some (y 1)"),
     "nothing left": (CODE + "1,,3\n,2,3\n4,5,6\n", (*TARGET, "--missing", "drop"), "1 rows are left without gaps"),
     "an empty column": (CODE + "1,,3\n2,,4\n", (*TARGET, "--missing", "fill"), "column 'b' has no value at all: --drop 'b'"),
     "text among numbers": (
@@ -169,7 +211,10 @@ def test_regression_says_what_it_assumed_and_scores_in_the_targets_unit(capsys, 
     assert "240 rows train, 60 validate (seed 0)" in lines[0]
     assert lines[1] == "layers 1 64 64 1; epochs: 200"
     reached, guess, r2 = map(
-        float, re.fullmatch(r"validation RMSE ([\d.]+) \(.* mean: ([\d.]+)\), R2 ([\d.]+)", lines[-1]).groups()
+        float,
+        re.fullmatch(
+            r"validation RMSE ([\d.]+), .* mean: ([\d.]+)\), R2 ([\d.]+) \(1 is perfect, 0 a guess\)", lines[-1]
+        ).groups(),
     )
     assert 95 < reached < 140
     assert 500 < guess < 680  # a uniform target of half width 1000 has a deviation of 577
@@ -305,6 +350,15 @@ def test_arrays_and_their_own_test_rows(capsys, tmp_path, rng):
     assert "c.npy: 200 rows, no header; input columns: 5; target column 5: regression" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("gap", ["", " ", "nan"])
+def test_a_class_that_is_missing_in_an_array(capsys, tmp_path, rng, gap):
+    for classes in (("a", "b"), ("1", "2")):
+        y = np.array([gap if i == 2 else classes[i % 2] for i in range(20)])
+        np.savez(tmp_path / "a.npz", x=rng.standard_normal((20, 2)), y=y)
+        assert train(tmp_path / "a.npz") == 1
+        assert "a.npz: y, row 2: missing value: leave such rows out" in error_of(capsys)
+
+
 @pytest.mark.extras
 def test_a_folder_of_images(capsys, tmp_path, rng):
     image = pytest.importorskip("PIL.Image")
@@ -355,6 +409,21 @@ def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     assert not (tmp_path / "net").exists()
 
 
+def test_a_network_that_diverged_has_no_score(capsys, tmp_path):
+    with pytest.warns(RuntimeWarning):
+        assert train(written(tmp_path, GOOD), *TARGET, "--optimizer", "sgd", "--learning-rate", "1e30") == 1
+    printed, error = capsys.readouterr()
+    assert "R2" not in printed.splitlines()[-1]
+    assert error == "xpnet train: training has diverged, nothing was saved: try a smaller --learning-rate\n"
+
+
+def test_the_line_that_says_where_it_was_saved_can_be_copied(capsys, tmp_path):
+    assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", str(tmp_path / "my net")) == 0
+    assert capsys.readouterr().out.endswith(f"xpnet predict '{tmp_path}/my net' FILE\n")
+    assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", "") == 1  # an empty variable in a script
+    assert "exists and is no network saved by xpnet" in error_of(capsys)
+
+
 def test_california_housing_refuses_its_gaps_and_learns_in_a_few_epochs(capsys):
     path = table("california_housing.csv")
     assert train(path, "--target", "median_house_value") == 1
@@ -380,6 +449,16 @@ def test_files_without_a_header(capsys):
     assert float(re.search(r"R2 ([\d.]+)", capsys.readouterr().out)[1]) > 0.4
 
 
+def test_an_outlier_leaves_no_r2_and_the_reason_is_true(capsys, tmp_path):
+    rows = "".join(f"{i},{1e12 if i == 3 else i * 0.5}\n" for i in range(30))
+    assert train(written(tmp_path, "a,y\n" + rows), *TARGET) == 0
+    assert capsys.readouterr().out.endswith(
+        "R2 is not defined: on the scale of the training part these targets are all alike\n"
+    )
+
+
 def test_one_validation_row_has_no_r2(capsys, tmp_path):
     assert train(written(tmp_path, "a,y\n1,2.5\n2,3\n3,4\n4,1\n"), *TARGET) == 0
-    assert capsys.readouterr().out.endswith("R2 is not defined: these targets are all alike\n")
+    assert capsys.readouterr().out.endswith(
+        "R2 is not defined: on the scale of the training part these targets are all alike\n"
+    )

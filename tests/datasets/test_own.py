@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpnet.datasets import read_images, read_npy, read_npz
-from xpnet.datasets.own import as_table
+from xpnet.datasets.own import as_cells, as_table
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
 
@@ -96,6 +96,17 @@ def test_cells_of_a_table_hold_every_digit(rng):
     values = rng.standard_normal((50, 3)).astype(np.float32)
     columns = np.array([[float(cell) for cell in column] for column in as_table(values, "a").columns])
     np.testing.assert_array_equal(columns.T.astype(np.float32), values)
+
+
+@pytest.mark.parametrize("dtype", ["e", "f", "d", "g", "i1", "u8", ">f4", "?"])
+def test_cells_of_every_type_are_numbers(dtype):
+    table = as_table(np.array([[0, 1], [1, 0]], dtype), "a")
+    assert [[float(cell) for cell in column] for column in table.columns] == [[0, 1], [1, 0]]
+
+
+def test_a_float32_is_written_with_its_own_digits():
+    assert as_cells(np.array([0.1, np.nan], np.float32)) == ["0.1", ""]
+    assert as_cells(np.array([" a", "a"])) == ["a", "a"]
 
 
 @pytest.mark.parametrize("array", [np.arange(3), np.zeros((2, 2, 2)), np.array([["a"]]), np.zeros((0, 3))])

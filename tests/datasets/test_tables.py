@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from xpnet.datasets import Table, read_csv
@@ -33,6 +35,18 @@ def test_quoted_delimiters_quotes_and_line_ends_belong_to_the_cell(read):
     table = read('name,y\n"one, two",1\n"three\nfour",2\n"five ""six""",3\nseven,4\n')
     assert table.columns[0] == ["one, two", "three\nfour", 'five "six"', "seven"]
     assert list(table.lines) == [2, 3, 5, 6]  # where each row begins
+
+
+def test_a_header_of_several_lines_is_called_by_one(read):
+    table = read('"price\n in  USD";y\n1;2\n')
+    assert (table.names, list(table.lines), table.position("price in USD")) == (("price in USD", "y"), [3], 0)
+
+
+def test_many_columns_are_found_without_searching(read):
+    table = read(",".join(f"c{i}" for i in range(20_000)) + "\n" + ",".join("1" * 20_000) + "\n")
+    start = time.perf_counter()
+    assert [table.position(name) for name in table.names] == list(range(20_000))
+    assert time.perf_counter() - start < 2  # 10 s and more where each looks through all
 
 
 def test_blank_lines_are_skipped_and_counted(read):
@@ -91,10 +105,15 @@ def test_the_header_can_be_told(read):
         ("1,5\t2,5", "\t"),
         ('"a;b;c",d', ","),
         ("108,392.5", ","),
+        ('"two\nlines";b;c\n1;2;3', ";"),
+        ('"one ""x, y"" two, three";b\n', ";"),
+        ("a\u2028b;c\n1,2", ";"),
+        ('5" pipe;b\n6" pipe,;2', ";"),
+        ("\n \r\na;b\n", ";"),
         ("alone", ","),
     ],
 )
-def test_the_delimiter_of_the_first_line(line, delimiter):
+def test_the_delimiter_of_the_first_row(line, delimiter):
     assert find_delimiter(line) == delimiter
 
 

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import threadpoolctl
+from example_helpers import load_example
 
 import xpnet as xn
 from xpnet.book import Network
 
-ROOT = Path(__file__).parents[2]
-PATH = ROOT / "examples/per_sample_and_all_at_once.py"
-SPEC = importlib.util.spec_from_file_location("per_sample_and_all_at_once", PATH)
-example = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(example)
-
-
-@functools.cache
-def call(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, str(PATH), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+example = load_example("per_sample_and_all_at_once")
 
 
 def test_the_gradients_of_all_forms_are_equal(device) -> None:
@@ -81,30 +64,20 @@ def test_a_timed_step_updates() -> None:
     assert example.xpnet_trainer(network, 3.0, "cpu", "float32").net.parameters.dtype == "float32"
 
 
-def without_times(text: str) -> str:
-    return re.sub(r" +\d+\.\d+( us| s|x)\b", r" -\1", text)
-
-
-def test_the_same_text_on_every_device(device) -> None:
-    text = without_times(call("--quick", "--device", device.name))
-    assert text == without_times(call("--quick", "--device", "cpu"))
-    assert re.search(r"2 +292 +292 +292\n", text)
-    for form in ("matrix", "xpnet", "xpnet, per_sample=True"):
-        row = re.search(rf"^{form} +((?:\d\.\de-\d\d *){{4}})$", text, re.MULTILINE)
-        assert max(map(float, row[1].split())) < 5e-15
-
-
-@pytest.mark.extras
-def test_picture(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "speed.png"
-    times = {n: dict(zip(example.FORMS, (n * 1e-4, 1e-4, 1e-4, 5e-5), strict=True)) for n in (1, 10, 100)}
-    example.draw(path, times)
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert len(path.read_bytes()) > 10_000
-
-
 def test_the_device_is_the_one_asked_for(device) -> None:
     trainer = example.xpnet_trainer(Network([4, 3, 2], seed=0), 1.0, device.name)
     assert isinstance(trainer, xn.Trainer)
     assert trainer.device == device
+
+
+def test_the_book_s_program_trains(capsys: pytest.CaptureFixture) -> None:
+    """``SGD`` and ``evaluate``, which a learner calls."""
+    x, y, x_test, y_test = example.digits()
+    net, training = Network([64, 30, 10], seed=0), example.pairs(x, y)
+    test = [(a[:, None], label) for a, label in zip(x_test, y_test, strict=True)]
+    net.SGD(training, 2, 10, 3.0, test)
+    right = int((net.feedforward(x_test.T).argmax(axis=0) == y_test).sum())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"Epoch 2: {right} / 360"
+    assert lines[0].startswith("Epoch 1: ")
+    assert right > 250

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xpnet.models import MODELS
+from xpnet.models import MODELS, listing
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -14,10 +14,12 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
         "explain",
         help="show one training step, matrix by matrix",
-        description="Make one training step with a copy of a model and show everything that it computes, in that order: "
-        "outputs, loss, deltas, gradients, and what the optimizer makes of the parameters. Small matrices are shown whole, "
-        "of large ones the corners.",
+        description="Make one training step with a copy of a model and show everything that it\n"
+        "computes, in that order: outputs, loss, deltas, gradients, and what the\n"
+        "optimizer makes of the parameters. Small matrices are shown whole, of large\n"
+        "ones the corners.",
     )
+    parser.epilog, parser.formatter_class = listing(), argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run)
     parser.add_argument(
         "model",

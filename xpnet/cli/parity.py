@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from xpnet.models import MODELS
+from xpnet.models import MODELS, listing
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -13,9 +13,11 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
         "parity",
         help="compare two devices layer by layer",
-        description="Train copies of a model on two devices in lockstep, compare what every layer computes, and name the "
-        "first layer and step that part. The exit status is 1 where they part, and otherwise 0.",
+        description="Train copies of a model on two devices in lockstep, compare what every layer\n"
+        "computes, and name the first layer and step that part. The exit status is 1\n"
+        "where they part, and otherwise 0.",
     )
+    parser.epilog, parser.formatter_class = listing(), argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run)
     parser.add_argument(
         "model",

@@ -14,7 +14,7 @@ import numpy as np
 from xpnet.cli.train import add_csv
 from xpnet.cli.train_own import CSV, read_table, refuse, unit
 from xpnet.datasets import Table, read_images, read_npz
-from xpnet.datasets.own import as_table, check_rows, read_array
+from xpnet.datasets.own import as_cells, as_table, check_rows, read_array
 from xpnet.preprocessing import Classes, Columns, Rows, numbers, quantities
 from xpnet.saved import Model, load
 
@@ -72,20 +72,24 @@ def run(arguments: argparse.Namespace) -> None:
 
 def read(path: Path, model: Model, arguments: argparse.Namespace) -> Questions:
     """The rows in a file or a folder, as the model's inputs; ValueError where they do not fit."""
-    if path.suffix.lower() == ".npz" or path.is_dir():
+    suffix, inputs = path.suffix.lower(), model.inputs
+    if path.is_dir() or suffix in (".npz", ".npy"):
         refuse(arguments, CSV, "this is for CSV files")
     if path.is_dir():
-        return _of_images(path, model.inputs)
-    if path.suffix.lower() == ".npz":
-        return _of_arrays(path, model.inputs)
-    if isinstance(model.inputs, Columns):
-        return _of_table(read_table(path, arguments), model.inputs)
-    if path.suffix.lower() == ".npy":
-        refuse(arguments, CSV, "this is for CSV files")
-        return Questions(model.inputs.encode(check_rows(read_array(path), str(path)), str(path)))
+        return _of_images(path, inputs)
+    if suffix == ".npz":
+        return _of_arrays(path, inputs)
+    if isinstance(inputs, Columns):
+        if suffix != ".npy" and arguments.header is None:
+            arguments.header = "yes" if inputs.header else "no"  # as in training, or a first row of text would be lost
+        return _of_table(read_table(path, arguments), inputs)
+    if suffix == ".npy":
+        return Questions(inputs.encode(check_rows(read_array(path), str(path)), str(path)))
     table = read_table(path, arguments)
     x = np.stack([numbers(table, j) for j in range(len(table.names))], axis=1)
-    return Questions(model.inputs.encode(check_rows(x, str(path)), str(path)))
+    if len(gaps := np.argwhere(np.isnan(x))):
+        raise ValueError(f"{table.place(*map(int, gaps[0]))}: missing value")
+    return Questions(inputs.encode(x, str(path)))
 
 
 def predictions(model: Model, outputs: np.ndarray) -> tuple[list[str], list[list[str]]]:
@@ -138,7 +142,7 @@ def _of_arrays(path: Path, inputs: Columns | Rows) -> Questions:
     found = read_npz(path)
     if found.x_test is not None:
         raise ValueError(f"{path} has x_train and x_test: save the rows to predict as x")
-    cells = [] if found.y is None else [str(value) for value in found.y.tolist()]
+    cells = [] if found.y is None else as_cells(found.y)
     x = _of_table(as_table(found.x, str(path)), inputs).x if isinstance(inputs, Columns) else inputs.encode(found.x, str(path))
     return Questions(x, answers=cells, place=lambda row: f"{path}: y, row {row}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,9 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
 
 def add_csv(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     """The options that say how a CSV file is written."""
-    group.add_argument("--header", choices=("yes", "no"), help="whether the first row names the columns")
+    group.add_argument(
+        "--header", choices=("yes", "no"), help="whether the first row names the columns; in predict as in training"
+    )
     group.add_argument("--delimiter", metavar="CHARACTER", help="between cells; found by itself among , ; | and tab")
     group.add_argument("--encoding", metavar="NAME", help="of the text, utf-8")
 
@@ -106,7 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
     from xpnet import saved
     from xpnet.cli.train_own import metrics, named, own
 
-    if arguments.save:
+    if arguments.save is not None:
         saved.check_folder(arguments.save)
     job = named(arguments) if arguments.dataset in NAMES else own(arguments)
     hidden = arguments.hidden if arguments.hidden is not None else [256] if arguments.dataset in PICTURES else [64, 64]
@@ -139,12 +142,12 @@ def run(arguments: argparse.Namespace) -> None:
     if stopping:
         print(f"best epoch {stopping.best_epoch} of {len(trainer.history['epoch'])} by the {job.held} rows, kept")
     print(report(trainer, job))
-    if arguments.save:
+    if arguments.save is not None:
         model = saved.Model(
             trainer.net, tuple(hidden), arguments.activation, job.inputs, job.target, Path(arguments.dataset).name
         )
         saved.save(arguments.save, model)
-        print(f"saved in {arguments.save}: xpnet predict {arguments.save} FILE")
+        print(f"saved in {arguments.save}: xpnet predict {shlex.quote(arguments.save)} FILE")
 
 
 def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:

@@ -95,12 +95,19 @@ def metrics(prepared: Prepared) -> dict[str, Callable[..., float]] | None:
 
 
 def score(prepared: Prepared, scores: dict[str, float]) -> str:
-    """The last line: the score of the rows held out, beside that of a guess that knows only the training part's targets."""
+    """The last line: the score of the rows held out, beside that of a guess that knows only the training part's targets.
+
+    ValueError where training has diverged.
+    """
     target, y = prepared.target, prepared.y_held
+    if not math.isfinite(scores["loss"]):
+        raise ValueError("training has diverged, nothing was saved: try a smaller --learning-rate")
     if isinstance(target, Quantity):
         guess = target.std * math.sqrt(float(np.mean(y.astype(np.float64) ** 2)))
-        reached = f"RMSE {unit(scores['rmse'])} (always guessing the training mean: {unit(guess)})"
-        explained = "is not defined: these targets are all alike" if math.isnan(scores["r2"]) else f"{scores['r2']:.4f}"
+        reached = f"RMSE {unit(scores['rmse'])}, the typical error (always guessing the training mean: {unit(guess)})"
+        explained = f"{scores['r2']:.4f} (1 is perfect, 0 a guess)"
+        if math.isnan(scores["r2"]):
+            explained = "is not defined: on the scale of the training part these targets are all alike"
         return f"{prepared.held} {reached}, R2 {explained}"
     label, count = Counter(prepared.y_train.tolist()).most_common(1)[0]
     imbalanced = count * len(target.names) > 1.5 * len(prepared.y_train)

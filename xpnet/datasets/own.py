@@ -50,15 +50,13 @@ def read_npz(path: str | os.PathLike) -> Arrays:
     rows, targets = ("x_train", "y_train") if "x_train" in stored else ("x", "y")
     if rows not in stored:
         raise ValueError(f"{path}: arrays x and y, or x_train, y_train, are needed; it has {', '.join(stored) or 'none'}")
-    pairs: list[Any] = [stored[rows], stored.get(targets)]
-    if "x_test" in stored:
-        pairs += [stored["x_test"], stored.get("y_test")]
-    for i in range(0, len(pairs), 2):
-        names = (rows, targets) if i == 0 else ("x_test", "y_test")
-        pairs[i : i + 2] = _pair(str(path), names, *pairs[i : i + 2])
-    if len(pairs) == 4 and pairs[2].shape[1:] != pairs[0].shape[1:]:
-        raise ValueError(f"{path}: {rows} has rows of shape {pairs[0].shape[1:]}, x_test of shape {pairs[2].shape[1:]}")
-    return Arrays(str(path), *pairs)
+    x, y = _pair(str(path), (rows, targets), stored[rows], stored.get(targets))
+    if "x_test" not in stored:
+        return Arrays(str(path), x, y)
+    x_test, y_test = _pair(str(path), ("x_test", "y_test"), stored["x_test"], stored.get("y_test"))
+    if x_test.shape[1:] != x.shape[1:]:
+        raise ValueError(f"{path}: {rows} has rows of shape {x.shape[1:]}, x_test of shape {x_test.shape[1:]}")
+    return Arrays(str(path), x, y, x_test, y_test)
 
 
 def read_npy(path: str | os.PathLike) -> Table:
@@ -78,8 +76,13 @@ def as_table(array: np.ndarray, path: str) -> Table:
     """Rows (N, D) of numbers as a table; NaN is a missing value."""
     if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
         raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
-    columns = tuple(["" if v != v else repr(v) for v in column.tolist()] for column in array.T)
-    return Table(path, tuple(map(str, range(array.shape[1]))), columns, header=False)
+    array = array.astype(np.uint8) if array.dtype.kind == "b" else array
+    return Table(path, tuple(map(str, range(array.shape[1]))), tuple(map(as_cells, array.T)), header=False)
+
+
+def as_cells(values: np.ndarray) -> list[str]:
+    """The values (N,) as cells of a table: numbers with the digits of their type, 0.1 in float32 as "0.1"; NaN as ""."""
+    return ["" if cell == "nan" else cell.strip() for cell in values.astype(str).tolist()]
 
 
 def read_images(

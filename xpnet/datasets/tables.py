@@ -10,12 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-"))
 LONGEST = max(map(len, MISSING))
+LINE_END = re.compile(r"\r\n?|\n")
+QUOTED = re.compile(r'(?<![^\s,;|"])"[^"]*"')  # the quote opens a cell, or is the second of two inside one
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SIGNATURES = {
     b"PK\x03\x04": "a zip archive (as .xlsx is): save it as CSV",
@@ -25,6 +28,7 @@ SIGNATURES = {
     b"PAR1": "a Parquet file: save it as CSV",
 }
 SHOWN = 20  # columns that an error lists
+HEAD = 1_000_000  # characters in which the first row is looked for
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Table:
     """Columns of text cells, stripped; a missing value is "".
 
     ``path`` names it in errors; ``names`` are those of the header, or positions "0", "1", ... where ``header`` is False;
-    ``columns[j][i]`` is the cell in row i; ``lines[i]`` the line in the file where row i begins ((): rows have no lines).
+    ``columns[j][i]`` is the cell in row i; ``lines[i]`` the line in the file where row i begins ((): rows have no lines);
+    ``blanks`` the words that were taken for missing values.
     """
 
     path: str
@@ -41,19 +46,18 @@ class Table:
     lines: Sequence[int] = ()
     header: bool = True
     delimiter: str = ","
+    blanks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0
 
     def position(self, key: str | int, what: str = "column") -> int:
         """Index of the column of this name or position, -1 being the last; ValueError that lists the columns."""
-        if named := [j for j, name in enumerate(self.names) if name == str(key)]:
-            if len(named) > 1:
-                raise ValueError(
-                    f"{self.path}: columns {named[0]} and {named[1]} are both called {short(str(key))}: rename one"
-                )
+        n, named = len(self.names), self._places.get(one_line(str(key)), ())
+        if len(named) > 1:
+            raise ValueError(f"{self.path}: columns {named[0]} and {named[1]} are both called {short(str(key))}: rename one")
+        if named:
             return named[0]
-        n = len(self.names)
         if re.fullmatch(r"[+-]?\d{1,9}", str(key)) and -n <= int(key) < n:
             return int(key) % n
         raise ValueError(f"{self.path}: {what} {short(str(key))} is not there; {self.listing()}")
@@ -62,9 +66,9 @@ class Table:
         """The columns' names, the first 20, for errors."""
         n = len(self.names)
         if not self.header:
-            return f"there is no header, the {n} columns are 0 to {n - 1}, -1 is the last"
-        shown = ", ".join(self.names[:SHOWN]) + (f", ... ({n} in all)" if n > SHOWN else "")
-        return f"the columns are {shown}"
+            remedy = f" (where line {self.lines[0]} is one: --header yes)" if len(self.lines) else ""
+            return f"there is no header{remedy}, the {n} columns are 0 to {n - 1}, -1 is the last"
+        return f"the columns are {listed(self.names, SHOWN)}" + (f" ({n} in all)" if n > SHOWN else "")
 
     def place(self, row: int, column: int | None = None) -> str:
         """Where a cell or a row is, for errors: "my.csv:12, column 'price'"."""
@@ -86,6 +90,14 @@ class Table:
         columns = tuple([column[i] for i in picked] for column in self.columns)
         return replace(self, columns=columns, lines=[self.lines[i] for i in picked] if len(self.lines) else ())
 
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """The positions of each name."""
+        places: dict[str, list[int]] = {}
+        for j, name in enumerate(self.names):
+            places.setdefault(name, []).append(j)
+        return places
+
 
 def read_csv(
     path: str | os.PathLike, *, header: bool | None = None, delimiter: str | None = None, encoding: str = "utf-8"
@@ -93,30 +105,30 @@ def read_csv(
     """The table in a CSV file; blank lines are skipped, quoted cells may hold delimiters and line ends.
 
     ``header=None``: the first row is one unless one of its cells is a number. ``delimiter=None``: the one of
-    comma, semicolon, tab and bar that the first line has most of. Raises ValueError with the line for what is no table.
+    comma, semicolon, tab and bar that the first row has most of. Raises ValueError with the line for what is no table.
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
         raise ValueError(f"delimiter={delimiter!r}: a single character, or tab (--delimiter)")
     text = _decode(Path(path).read_bytes(), str(path), encoding)
-    first = next((line for line in text.splitlines() if line.strip()), None)
-    if first is None:
-        raise ValueError(f"{path} is empty")
-    delimiter = delimiter or find_delimiter(first)
+    delimiter = delimiter or find_delimiter(text[:HEAD])
     rows = list(_rows(text, str(path), delimiter))
+    if not rows:
+        raise ValueError(f"{path} is empty")
     if header is None:
         header = not any(number(cell) is not None for cell in rows[0][1])
-    names = tuple(rows[0][1]) if header else tuple(map(str, range(len(rows[0][1]))))
+    names = tuple(map(one_line, rows[0][1])) if header else tuple(map(str, range(len(rows[0][1]))))
     body = rows[1:] if header else rows
     if not body:
         raise ValueError(f"{path} has a header (line {rows[0][0]}) and no rows; where that line is data: --header no")
     lines, cells = zip(*body, strict=True)
-    columns = tuple([_blanked(cell) for cell in column] for column in zip(*cells, strict=True))
-    return Table(str(path), names, columns, lines, header, delimiter)
+    blanks: dict[str, None] = {}
+    columns = tuple([_blanked(cell, blanks) for cell in column] for column in zip(*cells, strict=True))
+    return Table(str(path), names, columns, lines, header, delimiter, tuple(blanks))
 
 
-def find_delimiter(line: str) -> str:
-    """The likeliest delimiter of a line, outside quotes; commas inside numbers count only where nothing else separates."""
-    bare = re.sub(r'"[^"]*"?', "", line)
+def find_delimiter(text: str) -> str:
+    """The likeliest delimiter of the first row, outside quotes; commas in numbers count only where nothing else separates."""
+    bare = next(filter(str.strip, LINE_END.split(QUOTED.sub("", text))), "")
     counts = {delimiter: bare.count(delimiter) for delimiter in DELIMITERS}
     if any(counts[delimiter] for delimiter in ";\t|"):
         counts[","] = len(re.findall(r"(?<!\d),|,(?!\d)", bare))
@@ -137,8 +149,24 @@ def short(text: str, width: int = 40) -> str:
     return repr(text if len(text) <= width else text[:width] + "...")
 
 
-def _blanked(cell: str) -> str:
-    return "" if len(cell) <= LONGEST and cell.casefold() in MISSING else cell
+def one_line(text: str) -> str:
+    """A text with a single space for each run of spaces and line ends."""
+    return " ".join(text.split())
+
+
+def listed(texts: Sequence[str], shown: int = 10) -> str:
+    """The first of some names, on one line whatever they hold."""
+    words = [text if len(text) <= 40 and text.isprintable() else short(text) for text in texts[:shown]]
+    return ", ".join(words) + (", ..." if len(texts) > shown else "")
+
+
+def _blanked(cell: str, blanks: dict[str, None]) -> str:
+    """The cell, "" for a word that stands for a missing value, which joins ``blanks``."""
+    if len(cell) > LONGEST or cell.casefold() not in MISSING:
+        return cell
+    if cell:
+        blanks[cell] = None
+    return ""
 
 
 def _decode(data: bytes, path: str, encoding: str) -> str:
@@ -154,15 +182,20 @@ def _decode(data: bytes, path: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise ValueError(f"{path} is not UTF-8, it begins as UTF-16 does: --encoding utf-16") from error
-        line, byte = data[: error.start].count(b"\n") + 1, data[error.start : error.start + 1].hex()
+        line, byte = _line(data[: error.start].decode("latin-1")), data[error.start : error.start + 1].hex()
         hint = "--encoding latin-1 or cp1252, or save it as UTF-8" if name == "utf-8" else "another --encoding"
         raise ValueError(f"{path}:{line}: byte 0x{byte} is not {encoding.upper()}: {hint}") from error
     except UnicodeError as error:
         raise ValueError(f"{path} is not {encoding}: {error}") from error
     if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
+        line = _line(text[: text.index("\0")])
         raise ValueError(f"{path}:{line}: a NUL byte: this is no text file, or in UTF-16 (--encoding utf-16)")
     return text.removeprefix("\ufeff")
+
+
+def _line(before: str) -> int:
+    """The number of the line that comes after this text."""
+    return len(LINE_END.findall(before)) + 1
 
 
 def _rows(text: str, path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -196,8 +229,15 @@ def _csv_mistake(text: str) -> str:
 def _ragged(path: str, line: int, row: list[str], width: int, first: int, delimiter: str) -> str:
     text = delimiter.join(row)
     other, count = Counter({d: text.count(d) for d in DELIMITERS if d != delimiter}).most_common(1)[0]
-    hint = f"; it has {count} of another delimiter ({DELIMITERS[other]})" if len(row) < width and count else ""
-    hint = hint or (": quote cells that hold a delimiter" if len(row) > width else "")
+    hint = ""
+    if len(row) < width and count:
+        hint = f"; it has {count} of another delimiter ({DELIMITERS[other]})"
+    elif len(row) > width:
+        hint = ": quote cells that hold a delimiter"
+        if width == 1:
+            hint = f": leave line {first} out where it is a title or a comment"
+        elif not "".join(row[width:]).strip():
+            hint = ": this line ends in a delimiter too many"
     ending = "s" if len(row) > 1 else ""
     name = DELIMITERS.get(delimiter, short(delimiter))
     return f"{path}:{line}: {len(row)} cell{ending} where line {first} has {width} (delimiter: {name}){hint}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.explain.numbers import number
 from xpnet.explain.trace import Call, Changed, Described, Explanation, LayerRow, LossCall, Update
+from xpnet.models import MODELS
 
 READING = (
     "The delta of a layer is the gradient of the loss by that layer's output: it says how fast the loss grows with each "
@@ -77,8 +78,10 @@ def story(found: Explanation) -> Story:
         alike = [s for s in sections if s.title == section.title]
         for again, other in enumerate(alike[1:], 2):
             other.title += f" ({again})"
+    about = MODELS[found.name].__doc__ if found.name in MODELS else None
+    reading = READING if about is None else (f"{found.name}: {about}", *READING)
     sizes = sum(p.size for layer in found.layers for p in layer.parameters if p.trainable)
-    return Story(title, READING, _table(found.layers), f"{sizes:,} parameters; shapes are those of this step.", sections)
+    return Story(title, reading, _table(found.layers), f"{sizes:,} parameters; shapes are those of this step.", sections)
 
 
 class Teller:

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.datasets.tables import Table, number, short
+from xpnet.datasets.tables import Table, listed, number, short
 from xpnet.preprocessing.rows import check_scale, mean_and_std, scaled
 
 CATEGORIES = 100  # a text column with more is refused
-ALMOST = re.compile(r"[+-]?[$€£]? ?\d+([.,]\d+)* ?[%$€£]?")  # with one of ,$€£% in it: a number for people, not for us
+THOUSANDS = r"[1-9]\d{0,2}(?:[ .'\u2019\u00a0\u202f]\d{3})+"
+ALMOST = re.compile(rf"[+\-\u2212]?[$€£]? ?(?:{THOUSANDS}|\d+(?:,\d+)*)(?:[.,]\d+)? ?[%$€£]?")  # a number for people
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Number:
             if self.fill is None:
                 raise ValueError(f"{table.place(int(gaps[0]), column)}: missing value; there was none in training")
             values[gaps] = self.fill
-        return scaled(values[:, None], self.mean, self.std, f"{table.path}: {table.title(column)}")
+        return scaled(values[:, None], self.mean, self.std, lambda row: table.place(row, column))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Text:
         for row, cell in enumerate(table.columns[column]):
             if cell not in index:
                 what = short(cell) if cell else "missing value"
-                known = ", ".join(c or "missing" for c in self.categories[:10]) + (", ..." if self.width > 10 else "")
+                known = listed([c or "missing" for c in self.categories])
                 raise ValueError(
                     f"{table.place(row, column)}: {what} is none of the {self.width} categories seen in training ({known})"
                 )
@@ -144,10 +145,10 @@ class Columns:
         return cls(**{**stored, "columns": tuple(columns)})
 
     def _by_name(self, table: Table) -> dict[str, int]:
-        names = [column.name for column in self.columns]
-        if missing := [name for name in names if name not in table.names]:
+        names, there = [column.name for column in self.columns], set(table.names)
+        if missing := [name for name in names if name not in there]:
             raise ValueError(f"{table.path} has no column {', '.join(map(short, missing[:10]))}; {table.listing()}")
-        present = [*names, *([self.target] if self.target in table.names else [])]
+        present = [*names, *([self.target] if self.target in there else [])]
         return {name: table.position(name) for name in present}
 
     def _by_position(self, table: Table) -> dict[str, int]:
@@ -163,16 +164,18 @@ class Columns:
 
 
 def kind_of(cells: Sequence[str], place: Callable[[int], str], otherwise: str = "--drop the column") -> str:
-    """ "number" or "text"; ValueError with the place of a text among numbers, or of a number with a decimal comma."""
+    """ "number" or "text"; ValueError with the place of a text among numbers, or of a number as people write it."""
     strays = [i for i, cell in enumerate(cells) if cell and number(cell) is None]
     known = len(cells) - cells.count("")
-    almost = [i for i in strays if ALMOST.fullmatch(cells[i]) and re.search(r"[,$€£%]", cells[i])]
+    almost = [i for i in strays if ALMOST.fullmatch(cells[i])]
     if strays and (known - len(strays) + len(almost)) * 2 < known:
         return "text"
     if almost:
         first = almost[0]
-        comma = "decimal commas are not read" if "," in cells[first] else "signs are not read"
-        raise ValueError(f"{place(first)}: {short(cells[first])} is no number: {comma}, write 12.5")
+        raise ValueError(
+            f"{place(first)}: {short(cells[first])} is no number: write 1234.5 (decimal commas, thousands separators, "
+            "currencies and % are not read)"
+        )
     if strays:
         of = f"{len(strays):,} of {known:,} values are not"
         raise ValueError(f"{place(strays[0])}: {short(cells[strays[0]])} is no number ({of}): mend it, or {otherwise}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpnet.datasets.own import Arrays
-from xpnet.datasets.tables import Table, short
+from xpnet.datasets.own import Arrays, as_cells
+from xpnet.datasets.tables import Table, listed, short
 from xpnet.preprocessing.columns import CATEGORIES, Columns, Number, kind_of
 from xpnet.preprocessing.rows import Rows
 from xpnet.preprocessing.split import split
@@ -94,11 +94,13 @@ def prepare_arrays(
         raise ValueError(f"{data.path} has test rows of its own: leave out --validation")
     if data.x_test is not None and data.y_test is not None:
         x, y = np.concatenate([x, data.x_test]), np.concatenate([y, data.y_test])
-    cells = [str(value) for value in y.tolist()]
+    cells = as_cells(y)
 
     def place(row: int) -> str:
         return f"{data.path}: {name}, row {row}"
 
+    if "" in cells:
+        raise ValueError(f"{place(cells.index(''))}: missing value: leave such rows out")
     values, why = _read_target(cells, task, place)
     if own_test:
         train, held = np.split(np.arange(len(x)), [len(data.x)])
@@ -134,11 +136,7 @@ def _inputs_of(table: Table, goal: int, dropped: Sequence[int]) -> list[int]:
     for j in kept:
         if not table.names[j]:
             raise ValueError(f"{table.path}: column {j} has no name: give it one, or --drop {j}")
-        if table.names.count(table.names[j]) > 1:
-            same = [i for i, name in enumerate(table.names) if name == table.names[j]]
-            raise ValueError(
-                f"{table.path}: columns {same[0]} and {same[1]} are both called {short(table.names[j])}: rename one"
-            )
+        table.position(table.names[j])
     if len(kept) < 2:
         raise ValueError(f"{table.path}: no column is left beside the target (delimiter: {table.delimiter!r})")
     if len(table) < 2:
@@ -172,8 +170,9 @@ def _without_gaps(table: Table, inputs: Sequence[int], goal: int, missing: str |
         row = int(bad.argmax())
         first = next(j for j in sorted(gaps) if gaps[j][row])
         fill = ", --missing fill puts the training part's median there (in text a category)"
+        words = f" (taken for one: {listed(table.blanks)})" if table.blanks else ""
         raise ValueError(
-            f"{table.place(row, first)}: missing value, {bad.sum():,} of {len(table):,} rows have some ({where}): "
+            f"{table.place(row, first)}: missing value{words}, {bad.sum():,} of {len(table):,} rows have some ({where}): "
             f"--missing drop leaves these rows out{fill if any(gaps[j].any() for j in inputs) else ''}"
         )
     left_out = bad if missing == "drop" else gaps[goal]
@@ -190,7 +189,13 @@ def _known_categories(table: Table, text: Sequence[int], train: Part, held: Part
     moves = np.zeros(len(held), bool)
     for j in text:
         known = {table.columns[j][i] for i in train}
-        moves |= [table.columns[j][i] not in known for i in held]
+        unknown = np.array([table.columns[j][i] not in known for i in held])
+        if 2 * unknown.sum() > len(held):
+            raise ValueError(
+                f"{table.path}: {table.title(j)} has too many different texts for so few rows, {unknown.sum()} "
+                f"of {len(held)} validation rows have one that no training row has: --drop {short(table.names[j])}"
+            )
+        moves |= unknown
     if moves.all():
         raise ValueError(f"{table.path}: every validation row has a category that no training row has: more rows are needed")
     said = [f"rows moved to training as the only ones of a category: {moves.sum():,}"] if moves.any() else []

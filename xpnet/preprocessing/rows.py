@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,11 +55,7 @@ class Rows:
         if x.shape[1:] != self.shape and x.shape[1:] != (self.width,):
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {x.shape}")
-        rows, found = x.reshape(len(x), self.width), np.empty((len(x), self.width), np.float32)
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
-            found[part] = scaled(rows[part], self.mean, self.std, f"{name} from row {start} on")
-        return found
+        return scaled(x.reshape(len(x), self.width), self.mean, self.std, lambda row: f"{name}, row {row}")
 
 
 def mean_and_std(values: np.ndarray) -> tuple[float, float]:
@@ -72,12 +68,16 @@ def mean_and_std(values: np.ndarray) -> tuple[float, float]:
     return float(shares.mean()) * largest, float(shares.std()) * largest or 1.0
 
 
-def scaled(values: np.ndarray, mean: Scale, std: Scale, name: str) -> np.ndarray:
-    """``(values - mean) / std`` as float32; ValueError where one is too large for it."""
+def scaled(values: np.ndarray, mean: Scale, std: Scale, place: Callable[[int], str]) -> np.ndarray:
+    """``(values - mean) / std`` as float32; ValueError with the place of the first row that is too large for it."""
+    found, middle, spread = np.empty(values.shape, np.float32), np.asarray(mean), np.asarray(std)
     with np.errstate(over="ignore"):
-        found = ((values.astype(np.float64) - np.asarray(mean)) / np.asarray(std)).astype(np.float32)
+        for start in range(0, len(values), CHUNK):
+            part = slice(start, start + CHUNK)
+            found[part] = (values[part].astype(np.float64) - middle) / spread
     if not np.isfinite(found).all():
-        raise ValueError(f"{name}: a value is too far from those of the training part")
+        row = int(np.argwhere(~np.isfinite(found))[0, 0])
+        raise ValueError(f"{place(row)}: a value is too far from those of the training part: mend it, or leave the row out")
     return found
 
 

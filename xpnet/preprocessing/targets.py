@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from xpnet.datasets.tables import number, short
+from xpnet.datasets.tables import listed, number, short
 from xpnet.preprocessing.columns import kind_of
 from xpnet.preprocessing.rows import check_scale, mean_and_std, scaled
 
+WHOLE = re.compile(r"[+-]?\d+")
 FEW = 10  # whole numbers with at most so many different values are taken for classes
 TASKS = ("classification", "regression")
 Place = Callable[[int], str]  # where row i is, for errors
@@ -48,7 +50,7 @@ class Classes:
         labels = np.array([index.get(class_name(cell), -1) for cell in cells], np.int64)
         if len(unknown := np.flatnonzero(labels < 0)):
             row = int(unknown[0])
-            raise ValueError(f"{place(row)}: class {short(cells[row])} is none of the model's ({_listed(self.names)})")
+            raise ValueError(f"{place(row)}: class {short(cells[row])} is none of the model's ({listed(self.names)})")
         return labels
 
 
@@ -74,11 +76,11 @@ class Quantity:
 
     def encode(self, cells: Sequence[str], place: Place) -> np.ndarray:
         """Scaled targets (N,), float32; ValueError with the place of what is no number."""
-        return self.scale(quantities(cells, place))
+        return self.scale(quantities(cells, place), place)
 
-    def scale(self, values: np.ndarray) -> np.ndarray:
+    def scale(self, values: np.ndarray, place: Place = "target, row {}".format) -> np.ndarray:
         """Scaled targets (N,), float32, of values in the target's unit."""
-        return scaled(values, self.mean, self.std, f"target {short(self.name)}")
+        return scaled(values, self.mean, self.std, place)
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """A network's outputs (N, 1) as values (N,) in the target's unit, float64."""
@@ -105,8 +107,8 @@ def infer_task(cells: Sequence[str], place: Place) -> tuple[str, str]:
     """The task for a target with these cells, and why; ("classification", "text"). ValueError for text among numbers."""
     if kind_of(cells, place, "take every value as a class: --task classification") == "text":
         return "classification", "text"
-    different = {float(cell) for cell in cells}
-    if len(different) <= FEW and all(math.isfinite(v) and v == int(v) for v in different):
+    different = {class_name(cell) for cell in cells}
+    if len(different) <= FEW and all(float(name).is_integer() for name in different):
         return "classification", f"whole numbers, {len(different)} different"
     return "regression", f"numbers, {len(different):,} different"
 
@@ -128,13 +130,11 @@ def class_name(cell: str) -> str:
     value = number(cell)
     if value is None or not math.isfinite(value):
         return cell
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    if WHOLE.fullmatch(cell):  # as it is written: a float does not tell 2**53 from 2**53 + 1
+        return str(int(cell))
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 def _by_value(name: str) -> tuple[bool, float, str]:
     value = number(name)
     return value is None, value or 0.0, name
-
-
-def _listed(names: Sequence[str], shown: int = 10) -> str:
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
