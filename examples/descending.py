@@ -108,6 +108,8 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png")
     parser.add_argument("--quick", action="store_true", help="400 digits, 2 epochs")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     d = xn.datasets.digits()
     epochs, n = (2, 400) if options.quick else (5, len(d.x_train))
     data = d.x_train[:n], d.y_train[:n], d.x_test, d.y_test
@@ -130,6 +132,7 @@ def main():
     print("The rows of a minibatch are one matrix: a CPU's threads and SIMD units, or a GPU's, work at many of them together.")
     if options.picture:
         picture(options.picture, digits, batches)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png", help="draw the cost curves (needs matplotlib)")
     parser.add_argument("--quick", action="store_true", help="fewer epochs on the digits")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
 
     print("A weight whose input is small learns slowly: one neuron, gradients and changes are proportional to its inputs.\n")
     print(f"{'input':>8s}{'gradient of its weight':>26s}{'change after 100 steps':>26s}")
@@ -172,6 +174,7 @@ def main():
     print("Each layer on the way back multiplies by sigma'(z), 0.25 at most; by ReLU's slope, 0 or 1.")
     if options.picture:
         picture(runs, options.picture)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

@@ -138,6 +138,8 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png", help="draw error and cost (needs matplotlib)")
     parser.add_argument("--quick", action="store_true", help="leave out the large nets")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
 
     print("Numerical differentiation (h = 1e-5) finds what backpropagation finds, array by array of an 8-8-2 tanh net:\n")
     for name, shape, error in compare(options.device):
@@ -172,6 +174,7 @@ def main():
     print(f"Backpropagation, measured, takes {backprop * 1e6:.0f} us, as long as forward passes: {backprop / forward:.1f} x")
     if options.picture:
         picture(errors, costs, options.picture)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

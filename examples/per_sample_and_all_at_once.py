@@ -187,6 +187,8 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png")
     parser.add_argument("--quick", action="store_true", help="2 epochs, short timings")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
 
     print("1. Gradients of one minibatch of 10 digits: largest difference from the book's, relative to the largest element")
     print(f"{'form':24}" + "".join(f"{name:>10}" for name in ("W1", "b1", "W2", "b2")))
@@ -205,6 +207,7 @@ def main():
     print_speed(times)
     if options.picture:
         draw(options.picture, times)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

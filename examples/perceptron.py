@@ -89,6 +89,8 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu, sim, cuda, cuda:1, ...")
     parser.add_argument("--picture", metavar="FILE.png")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     device = xn.device(options.device)
 
     print("1. A layer is u = W x + b, z = f(u). z for u = -2, -1, 0, 1, 2, and the slope f'(u) that backpropagation needs\n")
@@ -115,6 +117,7 @@ def main():
         print(f"{name:36}" + "".join(f"{p:7.3f}" for p in net(INPUTS)))
     if options.picture:
         picture(options.picture, nets)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer epochs")
     parser.add_argument("--picture", metavar="FILE.png")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     epochs = 10 if options.quick else 100
 
     data = xn.datasets.auto_mpg()
@@ -93,7 +95,7 @@ def main():
         print(f"  true {true:5.1f}  predicted {found:5.1f}")
     if options.picture:
         picture(options.picture, data, predicted, trainer.history)
-        print(f"\npicture: {options.picture}")
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,8 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png")
     parser.add_argument("--quick", action="store_true", help="400 digits, 2 epochs, 2 seeds")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     rows, epochs, seeds = (400, 2, 2) if options.quick else (None, 5, 5)
 
     print("1. Down the bowl from (-7, 2), 30 steps: the point (x, y)")
@@ -143,6 +145,7 @@ def main():
     print("Each at its usual rate, not its best: with 0.1 (examples/descending.py) plain SGD is no longer slow.")
     if options.picture:
         picture(options.picture, paths, digits)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

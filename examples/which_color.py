@@ -94,6 +94,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer epochs")
     parser.add_argument("--picture", metavar="FILE.png")
     options = parser.parse_args()
+    if options.picture:
+        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     device, epochs, data = xn.device(options.device), 5 if options.quick else 30, xn.datasets.colors()
 
     print("[122, 66, 94] . [0.1, 0.2, 0.3] + 0.5 =", round(affine_by_hand(device), 6))
@@ -119,6 +121,7 @@ def main():
         print(f"  {f'{layers} x {nodes}' if layers else 'none':21s}", *(f"{loss:11.4f}" for loss in losses))
     if options.picture:
         picture(options.picture, inputs)
+        print(f"\nwrote {options.picture}")
 
 
 if __name__ == "__main__":

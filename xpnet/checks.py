@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,13 @@ def check_probabilities(a: np.ndarray, name: str) -> None:
             f"{name} are probabilities: none below 0, each row adding up to 1; "
             f"here the smallest is {a.min()}, the sums lie in [{sums.min()}, {sums.max()}]"
         )
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'digits'?`` where one of the known words is near, else nothing: the end of an error."""
+    folded = {name.casefold().replace("_", "-"): name for name in known}
+    near = difflib.get_close_matches(word.casefold().replace("_", "-"), folded, n=1)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:

@@ -46,7 +46,7 @@ Source = str | Callable[[], Model] | Model
 
 
 def worked() -> Model:
-    """1-1-1 ReLU, mean squared error, input 3, target 4: a lecture's example of backpropagation, small enough to follow by hand."""
+    """1-1-1 ReLU, mean squared error, input 3, target 4: a lecture's example, small enough to follow by hand."""
     net = Sequential(
         Affine(1, init=constant(0.1), bias_init=constant(0.4)),
         ReLU(),

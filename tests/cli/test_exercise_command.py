@@ -34,6 +34,13 @@ def test_others_have_exit_status_1(capsys, name):
     assert "right, and a matrix form" not in capsys.readouterr().out
 
 
+def test_the_page_in_the_lectures_is_what_is_printed(capsys):
+    lectures = (Path(__file__).parents[2] / "docs" / "lectures.md").read_text(encoding="utf-8")
+    page = lectures.split("## Check my network", 1)[1].split("is answered so:\n\n```\n", 1)[1].split("```", 1)[0]
+    main(["exercise", str(SUBMISSIONS / "missing_transpose.py")])
+    assert capsys.readouterr().out == page
+
+
 def test_cost(capsys):
     file = str(SUBMISSIONS / "no_sigmoid_prime_at_output.py")
     assert main(["exercise", file]) == 0
@@ -87,6 +94,7 @@ def test_starter(capsys, tmp_path, monkeypatch):
         (["{here}/wrong_name.py"], "xpnet exercise: wrong_name.py:"),
         (["{here}"], "is a folder"),
         (["--starter", "{here}/no/such/folder.py"], "No such file or directory"),
+        (["--starter", "my_network.txt"], "my_network.txt: the name of a Python file ends in .py"),
     ],
 )
 def test_mistakes_are_said_in_one_line(capsys, arguments, said):
@@ -108,4 +116,6 @@ def test_wrong_usage(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert "usage: xpnet exercise" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("xpnet exercise: ")
+    assert error.count("\n") == 1

@@ -40,16 +40,27 @@ def edited(*edits, text=RIGHT):
             "class A:\n    def backprop(self, X, Y): ...\nclass B:\n    def backprop(self, X, Y): ...\n",
             "mine.py has several classes to judge, A, B: call the one that is meant Network",
         ),
-        ("class Network:\n    def backprop(self, x): ...\n", "mine.py: backprop(x): the form (X, Y) is needed"),
+        ("class Network:\n    def backprop(self, x): ...\n", "mine.py: backprop(self, x): the form (self, X, Y) is needed"),
         (
             "class Network:\n    def update_mini_batch(self): ...\n",
-            "mine.py: update_mini_batch(): the form (mini_batch, eta) or (X, Y, eta) is needed",
+            "mine.py: update_mini_batch(self): the form (self, mini_batch, eta) or (self, X, Y, eta) is needed",
         ),
         (
             "class Network:\n    def update_mini_batch(self, mini_batch, eta, lmbda, n): ...\n",
-            "mine.py: update_mini_batch(mini_batch, eta, lmbda, n): the form",
+            "mine.py: update_mini_batch(self, mini_batch, eta, lmbda, n): the form",
         ),
-        ("x = 1\nclass Network(:\n", "mine.py:2: invalid syntax"),
+        (
+            "class Network:\n    def update_mini_batch(mini_batch, eta): ...\n",
+            "mine.py: update_mini_batch(mini_batch, eta): the form (self, mini_batch, eta)",
+        ),
+        (
+            "class Network:\n    def update_mini_batch(self, mini_batch, *, eta): ...\n",
+            "mine.py: update_mini_batch(self, mini_batch, *, eta): the form (self, mini_batch, eta)",
+        ),
+        ("class Network:\n    backprop = 3\n", "mine.py: TypeError: 3 is not a callable object"),
+        ("x = 1\0\n", "mine.py: source code string cannot contain null bytes (Python cannot read the file)"),
+        ("raise ValueError('two\\n  lines')\n", "mine.py:1: ValueError: two lines (when the file is run)"),
+        ("x = 1\nclass Network(:\n", "mine.py:2: invalid syntax (Python cannot read the file)"),
         ("import no_such_module\n", "mine.py:1: ModuleNotFoundError: No module named 'no_such_module' (when the file is run)"),
         ("import sys\nsys.exit(0)\n", "mine.py:2: SystemExit: 0 (when the file is run)"),
         ("import numpy as np\nnp.ones(3) + np.ones(4)\n", "mine.py:2: ValueError: operands could not be broadcast"),
@@ -73,7 +84,7 @@ def edited(*edits, text=RIGHT):
         ),
         (
             edited(("np.random.default_rng().standard_normal((n, 1))", "np.zeros((n, 1), int)")),
-            "mine.py: biases[0] of Network([5, 4, 3]) holds int64: floating-point numbers are needed",
+            "mine.py: biases[0] of Network([5, 4, 3]) holds int64: float64 or float32 is needed",
         ),
         (
             edited(("self.biases = [b - eta / n * nb for b, nb in", "self.biases = [None and b - nb for b, nb in")),
@@ -95,8 +106,34 @@ def edited(*edits, text=RIGHT):
             "AttributeError: 'Network' object has no attribute 'back'",
         ),
         (
-            edited(("return nabla_b[::-1], nabla_w[::-1]", "return nabla_b"), text=BACKPROP),
-            "backprop is to return (nabla_b, nabla_w)",
+            edited(("np.random.default_rng().standard_normal((n, 1))", "np.zeros((n, 1), np.float16)")),
+            "mine.py: biases[0] of Network([5, 4, 3]) holds float16: float64 or float32 is needed",
+        ),
+        (
+            edited(("        n = len(mini_batch)\n", "        n = next(iter([]))\n")),
+            "StopIteration (in update_mini_batch(mini_batch, eta), a list of pairs of columns; net 5-4-3 (7 samples))",
+        ),
+        (
+            edited(
+                ("strict=True)]\n\n    def back", "strict=True)]\n\n    weights = property(lambda self: 1 / 0)\n\n    def back")
+            ),
+            "mine.py:19: AttributeError: property 'weights' of 'Network' object has no setter",
+        ),
+        (
+            "class Network:\n    def __init__(self, sizes): ...\n    def backprop(self, X, Y): ...\n"
+            "    weights = property(lambda self: 1 / 0)\n",
+            "mine.py:4: ZeroDivisionError: division by zero (`weights` of Network([5, 4, 3]))",
+        ),
+        (
+            edited(("delta = (activations[-1] - Y)", "self.weights[1]\n        delta = (activations[-1] - Y)")),
+            "IndexError: list index out of range (in update_mini_batch(mini_batch, eta), a list of pairs of columns; net 6-3",
+        ),
+        *(
+            (
+                edited(("return nabla_b[::-1], nabla_w[::-1]", f"return {wrong}"), text=BACKPROP),
+                "backprop is to return (nabla_b,",
+            )
+            for wrong in ("nabla_b", "1, 2", "None", "{'b': nabla_b, 'w': nabla_w}", "[None] * len(nabla_b), nabla_w")
         ),
         (
             edited(("return nabla_b[::-1], nabla_w[::-1]", "return nabla_w[::-1], nabla_b[::-1]"), text=BACKPROP),
@@ -112,7 +149,8 @@ def test_the_line_of_their_error(tmp_path):
     text = (Path(__file__).parent / "submissions" / "wrong_name.py").read_text()
     line = next(i for i, code in enumerate(text.splitlines(), 1) if "noqa: F821" in code)
     assert said(tmp_path, text) == (
-        f"mine.py:{line}: NameError: name 'activation' is not defined (in update_mini_batch with 7 samples of 5 numbers)"
+        f"mine.py:{line}: NameError: name 'activation' is not defined "
+        "(in update_mini_batch(mini_batch, eta), a list of pairs of columns; net 5-4-3 (7 samples))"
     )
 
 
@@ -128,7 +166,8 @@ def test_two_layers_with_one_array(tmp_path):
     )
     assert (
         said(tmp_path, text)
-        == "mine.py: what is written into weights and biases does not stay: each item needs an array of its own"
+        == "mine.py: what is written into weights and biases does not stay: each item is to be an array of its own, and the "
+        "one that the program computes with"
     )
 
 
@@ -140,6 +179,21 @@ def test_no_file(tmp_path, name, meant):
     with pytest.raises(FileNotFoundError) as raised:
         exercise.examine(tmp_path / name)
     assert meant in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["mine.ipynb", "mine.csv", "mine"])
+def test_no_python_file(tmp_path, name):
+    file = tmp_path / name
+    file.write_text("{}")
+    with pytest.raises(exercise.SubmissionError, match=f"{name} is not a Python file"):
+        exercise.examine(file)
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_bytes("x = 'caf\u00e9'\n".encode("latin-1"))
+    with pytest.raises(exercise.SubmissionError, match=r"^mine\.py:1: .*utf-8.* \(Python cannot read the file\)$"):
+        exercise.examine(file)
 
 
 def test_neighbours_may_be_imported_and_nothing_stays(tmp_path):

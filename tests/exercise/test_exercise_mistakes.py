@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def making(*mistakes, program=None):
     """A submission that makes these mistakes."""
     program = program or Program()
     for mistake in mistakes:
-        program = mistake(program)
+        program = dataclasses.replace(program, **mistake.lines)
 
     class Network:
         def __init__(self, sizes):

@@ -114,7 +114,10 @@ def test_what_is_said_of_a_right_one():
         ("wrong_sign", "changes -1 times as much"),
         ("weights_only", "it does not change mistake (biases-not-updated)"),
         ("accumulates", "of the net 5-4-3 (10 samples, call 2 of 3)"),
-        ("no_sigmoid_prime", "first in biases[0], hidden layer 1 of the net 5-4-3 (7 samples): it is off by"),
+        (
+            "no_sigmoid_prime",
+            "first in biases[0], hidden layer 1 of the net 5-4-3 (7 samples): it changes by wrong amounts, off by",
+        ),
         ("updated_before_used", "compute all gradients first, then update"),
         (
             "missing_transpose",
@@ -124,7 +127,11 @@ def test_what_is_said_of_a_right_one():
             "bias_not_summed",
             "it has the shape (3, 7) afterwards, not (3, 1) then shapes do not fit, on the net 5-4-3 (7 samples,",
         ),
-        ("mutated_y", "inputs CHANGED: Y mistake (mutated-input)"),
+        (
+            "mutated_y",
+            "inputs CHANGED: Y mistake (mutated-input): who calls may use the samples again, as the next epoch does: make new",
+        ),
+        ("shuffled_list", "reorder or empty a copy of it"),
         ("no_sigmoid_prime_at_output", "if the quadratic cost is meant, say --cost quadratic"),
         ("unchanged", "verdict right, but not a matrix form"),
     ],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from xpnet import __version__
+from xpnet.checks import closest
 from xpnet.cli import color, doctor, exercise, explain, parity, predict, sim, train
 from xpnet.extras import MissingExtra
 
@@ -59,13 +59,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         chosen = verbs.choices[arguments.verb]
         chosen.error(f"unknown argument {unknown[0]}{closest(unknown[0], list(chosen._option_string_actions))}")
     return arguments
-
-
-def closest(word: str, known: Sequence[str]) -> str:
-    """``; did you mean 'digits'?`` where one of the known words is near, else nothing."""
-    folded = {name.casefold().replace("_", "-"): name for name in known}
-    near = difflib.get_close_matches(word.casefold().replace("_", "-"), folded, n=1)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def said(error: Exception) -> str:

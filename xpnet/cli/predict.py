@@ -117,7 +117,8 @@ def scored(model: Model, outputs: np.ndarray, asked: Questions) -> str:
     else:
         error = model.target.decode(outputs) - quantities(cells, place)
         text = f"RMSE {unit(float(np.sqrt(np.mean(error**2))))}"
-    return f"{text} on {len(known):,} rows" + (f" with a target, of {len(asked.x):,}" if len(known) < len(asked.x) else "")
+    of = f" with a target, of {len(asked.x):,}" if len(known) < len(asked.x) else ""
+    return f"{text} on {len(known):,} rows{of} (flattering where the network was trained on them)"
 
 
 def write(file: TextIO, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -6,10 +6,11 @@ import argparse
 import math
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.checks import closest
 from xpnet.saved import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def name_or_path(text: str) -> str:
     """A data set's name, or what looks like a path."""
     if text in NAMES or os.path.exists(text) or Path(text).suffix or os.path.basename(text) != text:
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no file or folder, and no data set: choose from {', '.join(NAMES)}")
+    said = f"{text!r} is no file or folder, and no data set: choose from {', '.join(NAMES)}{closest(text, NAMES)}"
+    raise argparse.ArgumentTypeError(said)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -141,13 +143,18 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if stopping:
         print(f"best epoch {stopping.best_epoch} of {len(trainer.history['epoch'])} by the {job.held} rows, kept")
+    elif best := past_best(trainer.history["validation_loss"]):
+        print(
+            f"the loss of the {job.held} rows was lowest in epoch {best} and has risen since: --early-stopping N keeps the best"
+        )
     print(report(trainer, job))
     if arguments.save is not None:
         model = saved.Model(
             trainer.net, tuple(hidden), arguments.activation, job.inputs, job.target, Path(arguments.dataset).name
         )
+        again = ", in place of the network that was there" if Path(arguments.save).exists() else ""
         saved.save(arguments.save, model)
-        print(f"saved in {arguments.save}: xpnet predict {shlex.quote(arguments.save)} FILE")
+        print(f"saved in {arguments.save}{again}: xpnet predict {shlex.quote(arguments.save)} FILE")
 
 
 def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:
@@ -181,6 +188,12 @@ def report(trainer: Trainer, job: Prepared) -> str:
         f"device {trainer.device.name} ({trainer.device_reason}), {rate:,.0f} samples/s, {seconds:.1f} s of training\n"
         f"{score(job, trainer.evaluate(job.x_held, job.y_held))}"
     )
+
+
+def past_best(losses: Sequence[float]) -> int:
+    """The epoch (from 1 on) of the lowest loss, if the last one is higher by a tenth or more; else 0."""
+    lowest = min(losses)
+    return losses.index(lowest) + 1 if losses[-1] > 1.1 * lowest else 0
 
 
 def optimizer(arguments: argparse.Namespace) -> Optimizer:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from xpnet.checks import closest
+
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-"))
 LONGEST = max(map(len, MISSING))
 LINE_END = re.compile(r"\r\n?|\n")
@@ -60,7 +62,7 @@ class Table:
             return named[0]
         if re.fullmatch(r"[+-]?\d{1,9}", str(key)) and -n <= int(key) < n:
             return int(key) % n
-        raise ValueError(f"{self.path}: {what} {short(str(key))} is not there; {self.listing()}")
+        raise ValueError(f"{self.path}: {what} {short(str(key))} is not there; {self.listing()}{closest(str(key), self.names)}")
 
     def listing(self) -> str:
         """The columns' names, the first 20, for errors."""

@@ -2,16 +2,17 @@
 
 Nothing is timed. Two things are counted during one update:
 
-* *steps*: operators and calls that Python executes, in every frame, so also those of lambdas that ``map`` calls and of
-  functions that ``np.vectorize`` and ``np.apply_along_axis`` call;
+* *steps*: operators and calls that Python executes in the learner's files and in NumPy's, so also those of lambdas that
+  ``map`` calls and of functions that ``np.vectorize`` and ``np.apply_along_axis`` call;
 * *array operations*: NumPy's operations on the weights and on all that is computed from them, from C or from Python.
 
-Stacking a list of N samples takes steps for each sample, but as many for a large net as for a small one; and it is over
-before the first weight is used. So in a matrix form the steps that N samples add are the same for nets of other depth or
-width, and the array operations do not depend on N at all. Both are equalities of whole numbers.
+Stacking a list of N samples takes steps for each sample, but as many for a deep net as for a shallow one; and the numbers
+of the samples are all that it may take one by one before the first weight is used. So in a matrix form the steps that N
+samples add are the same for nets of other depth, those after the first array operation also for nets of other width, and
+the array operations do not depend on N at all.
 
-One loop is not seen: at a single place, run by C (``map`` of a NumPy function), over what ``np.asarray`` has taken out of
-the count.
+One loop is not seen: at a single place, run by C (``map`` of a NumPy function) or by the standard library, over what
+``np.asarray`` has taken out of the count.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.backends.ledger.places import Place, users_place, works_on_behalf
+from xpnet.backends.ledger.places import NUMPY, XPNET, Place, users_place, works_on_behalf
 from xpnet.exercise.submission import Stopped, Submission, SubmissionError
 from xpnet.exercise.trials import Check
 
 FEW, MANY = 3, 8  # samples
 CALLS = 5  # of which the last one counts
-SMALL, DEEP, WIDE = (6, 5, 4), (6, 5, 5, 5, 4), (6, 9, 10)  # the same inputs: a learner may stack them number by number
+SMALL, DEEP, WIDE = (6, 5, 4), (6, 5, 5, 5, 4), (6, 9, 10)  # deep: as many inputs and outputs, which a learner may stack
 HERE = str(Path(__file__).parent)
 WORK = "CALL", "BINARY_", "UNARY_", "COMPARE_"  # beginnings of the names of instructions, in all versions of Python
 
@@ -64,57 +65,67 @@ class MatrixForm:
         }
 
 
-def examine(submission: Submission) -> MatrixForm | None:
-    """Count on three nets and two sizes of minibatch; None where the submission stops before its end."""
-    try:
-        growth = {sizes: _growth(submission, sizes) for sizes in (SMALL, DEEP, WIDE)}
-    except Stopped:
-        return None
-    steps, operations = ({sizes: found[k] for sizes, found in growth.items()} for k in (0, 1))
-    deeper = [_minus(of[DEEP], of[SMALL]) for of in (steps, operations)]
-    wider = _minus(steps[WIDE], steps[SMALL])
-    each_layer = any(map(Counter.total, deeper))
-    one_place = not each_layer and any(map(Counter.total, (operations[SMALL], wider)))
-    suspects = deeper if each_layer else [operations[SMALL], wider]
-    stacking = steps[SMALL].total() / (MANY - FEW)
-    return MatrixForm(each_layer, one_place, stacking, _busiest(suspects, submission.path))
+@dataclass
+class Tally:
+    """Counts of one update, by the learner's line that they serve; ``late`` are the steps after the first operation."""
 
+    steps: Counter[Place] = field(default_factory=Counter)
+    late: Counter[Place] = field(default_factory=Counter)
+    operations: Counter[Place] = field(default_factory=Counter)
 
-def _growth(submission: Submission, sizes: tuple[int, ...]) -> list[Counter[Place]]:
-    """What more samples add to Python's steps and to the array operations."""
-    return [_minus(*pair) for pair in zip(count(submission, sizes, MANY), count(submission, sizes, FEW), strict=True)]
+    def __sub__(self, less: Tally) -> Tally:
+        return Tally(_minus(self.steps, less.steps), _minus(self.late, less.late), _minus(self.operations, less.operations))
+
+    def clear(self) -> None:
+        for counter in (self.steps, self.late, self.operations):
+            counter.clear()
 
 
 def _minus(more: Counter[Place], less: Counter[Place]) -> Counter[Place]:
     difference = more.copy()
-    difference.subtract(less)
+    difference.subtract(less)  # the operator would drop what is negative
     return difference
 
 
-def count(
-    submission: Submission, sizes: tuple[int, ...], n: int, kind: type[np.ndarray] | None = None
-) -> tuple[Counter[Place], Counter[Place]]:
-    """Python's steps and array operations of one update, by the learner's line that they serve.
+def examine(submission: Submission) -> MatrixForm | None:
+    """Count on three nets and two sizes of minibatch; None where the submission stops before its end."""
+    try:
+        small, deep, wide = (count(submission, sizes, MANY) - count(submission, sizes, FEW) for sizes in (SMALL, DEEP, WIDE))
+    except Stopped:
+        return None
+    deeper, wider = deep - small, wide - small
+    layers, place = [deeper.steps, deeper.operations], [small.operations, wider.late]
+    each_layer = any(map(_follows_samples, layers))
+    one_place = not each_layer and any(map(_follows_samples, place))
+    line = _busiest(layers if each_layer else place, submission.path)
+    return MatrixForm(each_layer, one_place, small.steps.total() / (MANY - FEW), line)
 
-    A few updates go before it: what is made once is not counted, and Python 3.13 does not report all instructions of a
-    function in its first calls.
+
+def _follows_samples(growth: Counter[Place]) -> bool:
+    """At least one for each sample: a branch taken by what the numbers are may add a few."""
+    return growth.total() >= MANY - FEW
+
+
+def count(submission: Submission, sizes: tuple[int, ...], n: int, plain: bool = False) -> Tally:
+    """What one update takes; a few go before it.
+
+    What is made once is not counted so, and Python 3.13 does not report all instructions of a function in its first calls.
     """
     check = Check(sizes, (n,))
     net = submission.new(sizes)
     submission.set(net, check.start())
     ((x, y),) = check.samples()
     try:
-        with steps_counted() as steps, operations_counted() as operations:
+        with counted() as tally:
             for _ in range(CALLS):
-                net.weights[:] = [np.asarray(w).view(kind or Counted) for w in net.weights]
-                steps.clear()
-                operations.clear()
-                submission.call(net, x, y, check.eta)
+                net.weights[:] = [w.view(Counted) if type(w) is np.ndarray and not plain else w for w in net.weights]
+                tally.clear()
+                submission.call(net, x, y, check.eta, check.describe(1))
     except SubmissionError:
-        if kind is not None:
+        if plain:
             raise
-        return count(submission, sizes, n, np.ndarray)  # a program that takes no arrays but NumPy's: by its steps alone
-    return steps, operations
+        return count(submission, sizes, n, plain=True)  # a program that takes no arrays but NumPy's: by its steps alone
+    return tally if tally.operations else Tally(tally.steps, tally.steps)
 
 
 def _busiest(growths: list[Counter[Place]], path: Path) -> str | None:
@@ -127,24 +138,23 @@ def _busiest(growths: list[Counter[Place]], path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def steps_counted() -> Iterator[Counter[Place]]:
-    """Count operators and calls in all frames, those of new threads included."""
-    counts: Counter[Place] = Counter()
-    before, before_threads = sys.gettrace(), threading.gettrace()
-    trace = functools.partial(_entered, counts)
+def counted() -> Iterator[Tally]:
+    """Count steps, those of new threads included, and the operations on arrays of the class :class:`Counted`."""
+    before, before_threads, Counted.tally = sys.gettrace(), threading.gettrace(), Tally()
+    trace = functools.partial(_entered, Counted.tally)
     sys._getframe().f_trace_opcodes = True  # from Python 3.12 on, settrace looks whether any frame wants them
     threading.settrace(trace)
     sys.settrace(trace)
     try:
-        yield counts
+        yield Counted.tally
     finally:
         sys.settrace(before)
         threading.settrace(before_threads)
 
 
-def _entered(counts: Counter[Place], frame: FrameType, event: str, argument: Any) -> Callable | None:
+def _entered(tally: Tally, frame: FrameType, event: str, argument: Any) -> Callable | None:
     code = frame.f_code
-    if code.co_filename.startswith(HERE):
+    if not _counts(code.co_filename):
         return None
     served = users_place() if works_on_behalf(code.co_filename) else None
     working = _working(code)
@@ -152,10 +162,19 @@ def _entered(counts: Counter[Place], frame: FrameType, event: str, argument: Any
 
     def executed(frame: FrameType, event: str, argument: Any) -> Callable:
         if event == "opcode" and frame.f_lasti in working:
-            counts[served or Place(code.co_filename, frame.f_lineno)] += 1
+            place = served or Place(code.co_filename, frame.f_lineno)
+            tally.steps[place] += 1
+            tally.late[place] += bool(tally.operations)
         return executed
 
     return executed
+
+
+def _counts(file: str) -> bool:
+    """Not this package, nor the standard library, whose steps may be drawn (``random.shuffle``), nor NumPy's printing."""
+    if file.startswith(HERE) or file.endswith("arrayprint.py"):
+        return False
+    return not works_on_behalf(file) or file.startswith((NUMPY, XPNET))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -167,10 +186,10 @@ def _working(code: CodeType) -> frozenset[int]:
 class Counted(np.ndarray):
     """An array whose operations are counted, and those of everything computed from it."""
 
-    tally: ClassVar[Counter[Place]] = Counter()
+    tally: ClassVar[Tally] = Tally()  # of the count that is running, or ran last
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        Counted.tally[users_place()] += 1
+        Counted.tally.operations[users_place()] += 1
         out = kwargs.pop("out", None)
         if out is not None:
             kwargs["out"] = tuple(map(_plain, out))
@@ -179,7 +198,7 @@ class Counted(np.ndarray):
         return out[0] if out is not None and len(out) == 1 else _counted(result)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        Counted.tally[users_place()] += 1
+        Counted.tally.operations[users_place()] += 1
         return _counted(super().__array_function__(func, types, args, kwargs))
 
     def dot(self, b: Any, out: Any = None) -> Any:  # NumPy's own passes both methods above by
@@ -192,13 +211,3 @@ def _plain(a: Any) -> Any:
 
 def _counted(a: Any) -> Any:
     return a.view(Counted) if type(a) is np.ndarray else a
-
-
-@contextlib.contextmanager
-def operations_counted() -> Iterator[Counter[Place]]:
-    """Count the operations on arrays of the class :class:`Counted`."""
-    before, Counted.tally = Counted.tally, Counter()
-    try:
-        yield Counted.tally
-    finally:
-        Counted.tally = before

@@ -22,26 +22,27 @@ class Mistake:
     def __init__(self, key: str, text: str, **lines: Any):
         self.key, self.text, self.lines = key, text, lines
 
-    def __call__(self, program: Program) -> Program:
-        return dataclasses.replace(program, **self.lines)
-
 
 def known(fixed: float) -> list[Mistake]:
     """Every known mistake, likelier ones first; ``fixed`` is the number that a fixed divisor would be."""
     return [*_of_the_update(fixed), *_of_the_deltas(), *_of_the_gradients()]
 
 
-def combinations(mistakes: Sequence[Mistake], program: Program) -> Iterator[tuple[Mistake, ...]]:
-    """Each mistake alone, then each two that touch different lines; those at the output only where there is a sigmoid'."""
+def variants(program: Program, mistakes: Sequence[Mistake], size: int) -> Iterator[tuple[tuple[Mistake, ...], Program]]:
+    """Each ``size`` mistakes that touch different lines, and the program with them; at the output if there is a sigmoid'."""
     possible = [m for m in mistakes if program.output_prime is of_z or "output_prime" not in m.lines]
-    yield from ((m,) for m in possible)
-    yield from (pair for pair in itertools.combinations(possible, 2) if not pair[0].lines.keys() & pair[1].lines.keys())
+    for made in itertools.combinations(possible, size):
+        lines = {line: value for m in made for line, value in m.lines.items()}
+        if len(lines) == sum(len(m.lines) for m in made):
+            yield made, dataclasses.replace(program, **lines)
 
 
 def _of_the_update(fixed: float) -> Iterator[Mistake]:
     mean = "divide by the number of samples"
     yield from _factor("sum-for-mean", f"the sum of the gradients is used, not the mean: {mean}", lambda n, eta: eta)
     yield from _factor("divided-twice", "divided by the number of samples twice: once is enough", lambda n, eta: eta / n**2)
+    text = "divided by the number of inputs: samples as columns are X.shape[1], as rows X.shape[0]"
+    yield Mistake("divided-by-inputs", text, count=len)
     text = f"divided by {fixed:g} whatever the size of the minibatch, and the last one of an epoch may be smaller: {mean}"
     yield from _factor("fixed-divisor", text, lambda n, eta: eta / fixed)
     yield from _factor("eta-not-used", "eta is not used", lambda n, eta: 1 / n)
@@ -85,6 +86,7 @@ def _of_the_gradients() -> Iterator[Mistake]:
     yield Mistake("bias-wrong-axis", text, nabla_b=lambda d: d.sum(axis=0)[:, None])
     text = "all biases of a layer get one gradient, the sum over neurons and samples: sum over the samples only"
     yield Mistake("bias-wrong-axis", text, nabla_b=lambda d: d.sum())
+    yield Mistake("bias-wrong-axis", text.replace("the sum", "the mean"), nabla_b=lambda d: d.sum() / len(d))
     yield from _samples("first", slice(0, 1))
     yield from _samples("last", slice(-1, None))
 

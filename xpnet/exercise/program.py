@@ -43,26 +43,28 @@ class Program:
     back: Two = lambda w, delta: w.T @ delta
     nabla_w: Two = lambda delta, a: delta @ a.T
     nabla_b: Callable[[np.ndarray], np.ndarray] = lambda delta: delta.sum(axis=1, keepdims=True)
+    count: Callable[[np.ndarray], int] = lambda x: x.shape[1]
     factor_w: Callable[[int, float], float] = lambda n, eta: eta / n
     factor_b: Callable[[int, float], float] = lambda n, eta: eta / n
     scale: float = 1.0  # of every delta
     updates_first: bool = False
     remembers: str = ""  # of the call before: "sum", "first"
 
-    def run(self, layers: Sequence[Layer], batches: Sequence[Batch], eta: float) -> list[list[Layer] | None]:
-        """The layers after each of the calls that follow one another; None, as the last, where shapes stop it."""
-        states: list[list[Layer] | None] = []
+    def run(self, layers: Sequence[Layer], batches: Sequence[Batch], eta: float) -> list[list[Layer]]:
+        """The layers after each of the calls that follow one another, up to where shapes stop it."""
+        states = list[list[Layer]]()
         now, memory = list(layers), list[list[Layer]]()
         for x, y in batches:
             try:
                 now = self.update(now, x, y, eta, memory)
             except ValueError:
-                return [*states, None]
+                break
             states.append(now)
         return states
 
     def update(self, layers: list[Layer], x: np.ndarray, y: np.ndarray, eta: float, memory: list[list[Layer]]) -> list[Layer]:
         zs, activations = self._forward(layers, x)
+        n = self.count(x)
         new = list(layers)
         nablas = list[Layer]()
         delta = self.scale * (activations[-1] - y) * self.output_prime(zs[-1], activations[-1])
@@ -71,13 +73,13 @@ class Program:
                 above = new if self.updates_first else layers
                 delta = self.back(above[i + 1][0], delta) * self.hidden_prime(zs[i], activations[i + 1])
             nablas.insert(0, (self.nabla_w(delta, activations[i]), self.nabla_b(delta)))
-            new[i] = self._moved(layers[i], nablas[0], x.shape[1], eta)
+            new[i] = self._moved(layers[i], nablas[0], n, eta)
         memory.append(nablas)
         if not self.remembers or len(memory) == 1:
             return new
         used = memory[:1] if self.remembers == "first" else memory
         totals = [(sum(n[i][0] for n in used), sum(n[i][1] for n in used)) for i in range(len(layers))]
-        return [self._moved(layer, total, x.shape[1], eta) for layer, total in zip(layers, totals, strict=True)]
+        return [self._moved(layer, total, n, eta) for layer, total in zip(layers, totals, strict=True)]
 
     def _forward(self, layers: list[Layer], x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         zs, activations = list[np.ndarray](), [x]

@@ -12,7 +12,7 @@ from xpnet.exercise import gradients, matrix_form, speed
 from xpnet.exercise.gradients import Gradients
 from xpnet.exercise.matrix_form import MatrixForm
 from xpnet.exercise.speed import BATCHES, BOOK, SIZES, Speeds
-from xpnet.exercise.submission import Stopped, Submission, SubmissionError, load, theirs
+from xpnet.exercise.submission import LIST, Stopped, Submission, SubmissionError, load, theirs
 from xpnet.exercise.trials import CHECKS
 from xpnet.scripts import searching
 
@@ -66,11 +66,11 @@ class Report:
         g = self.gradients
         if g.ok:
             form = f", the {g.form} over the samples" if self.submission.way.method == "backprop" else ""
-            right = f"right: those of the {g.cost} cost{form}, in {g.checks} checks; largest difference {g.error:.1e}"
+            right = f"right: those of the {g.cost} cost{form}, in {len(CHECKS)} checks; largest difference {g.error:.1e}"
             return f"{right}\n{CROSS_ENTROPY}" if g.cost == "cross-entropy" else right
         lines = ["WRONG: " + "\n".join(self._where())]
         lines += [f"mistake ({m.key}): {m.text}" for m in g.mistakes]
-        unknown = f"no known mistake, and no two of them, do this ({g.cost} cost)"
+        unknown = f"which mistake it is, is not known: none of those looked for, and no two, does this ({g.cost} cost)"
         return "\n".join(lines if g.mistakes else [*lines, unknown])
 
     def _where(self) -> list[str]:
@@ -87,8 +87,9 @@ class Report:
         if not self.gradients.changed:
             return "left as they were"
         names = " and ".join(self.gradients.changed)
+        remedy = "reorder or empty a copy of it" if LIST in self.gradients.changed else "make new arrays, not in place"
         return (
-            f"CHANGED: {names}\nmistake (mutated-input): the next epoch uses the samples again: make new arrays, not in place"
+            f"CHANGED: {names}\nmistake (mutated-input): who calls may use the samples again, as the next epoch does: {remedy}"
         )
 
     def _form(self) -> str:
@@ -108,7 +109,7 @@ class Report:
         head = f"{'-'.join(map(str, SIZES))}, samples/s" + " " * 9 + "".join(f"{f'batch {n}':>20s}" for n in BATCHES)
         base = self.speeds[BOOK]
         rows = [
-            f"{name:30s}" + "".join(f"{rates[n]:,.0f} ({rates[n] / base[n]:.2g} x)".rjust(20) for n in BATCHES)
+            f"{name:30s}" + "".join(f"{rates[n]:,.0f} ({rates[n] / base[n]:.1f} x)".rjust(20) for n in BATCHES)
             for name, rates in self.speeds.items()
         ]
         return "\n".join([head, *rows])
@@ -149,8 +150,13 @@ def examine(file: str | Path, cost: str | None = None, seconds: float | None = N
 
 
 def starter(file: str | Path) -> Path:
-    """Write a copy of the book's program, to be rewritten; raises FileExistsError rather than write over anything."""
+    """Write a copy of the book's program, to be rewritten, into a new .py file.
+
+    Raises FileExistsError rather than write over anything, ValueError for another kind of name.
+    """
     path = Path(file)
+    if path.suffix != ".py":
+        raise ValueError(f"{file}: the name of a Python file ends in .py")
     try:
         with path.open("x", encoding="utf-8") as target:
             target.write(Path(book.__file__).read_text(encoding="utf-8"))

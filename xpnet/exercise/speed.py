@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -23,13 +25,16 @@ Speeds = dict[str, dict[int, float]]  # samples per second, by program and size 
 
 
 def measure(submission: Submission, seconds: float) -> Speeds:
-    """Median of a few blocks of updates; the programs take turns, so that other load on the machine hits all of them."""
+    """Median of a few blocks of updates; the programs take turns, so that other load on the machine hits all of them.
+
+    What the learner's prints goes nowhere: there are thousands of updates.
+    """
     found: Speeds = {"yours": {}, BOOK: {}, "xpnet": {}}
     each = seconds / (len(found) * len(BATCHES) * (BLOCKS + 1))
     for n in BATCHES:
         updates = dict(zip(found, (_learners(submission, n), _books(n), _xpnets(n)), strict=True))
         blocks: dict[str, list[float]] = {name: [] for name in found}
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             for block in range(BLOCKS + 1):
                 for name, update in updates.items():
                     rate = n * _per_second(update, each)

@@ -8,7 +8,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ METHODS = "update_mini_batch", "backprop"
 SHAPES = re.compile("shape|dimension|broadcast|aligned|size|sequence")  # what NumPy's errors of this kind speak of
 
 
-class SubmissionError(RuntimeError):
+class SubmissionError(ValueError):
     """A submission that cannot be judged; the text says where and why."""
 
 
@@ -44,11 +44,12 @@ def theirs(doing: str, path: Path) -> Iterator[None]:
     except SubmissionError:
         raise
     except SyntaxError as error:
-        raise SubmissionError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+        place = Path(error.filename or path).name + (f":{error.lineno}" if error.lineno else "")
+        raise SubmissionError(f"{place}: {error.msg} (Python cannot read the file)") from error
     except (Exception, SystemExit) as error:
         frames = users_frames(error)
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else path.name
-        said = f"{type(error).__name__}: {error}"
+        said = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
         if isinstance(error, ValueError) and SHAPES.search(str(error)):
             raise Stopped(place, said) from error
         raise SubmissionError(f"{place}: {said} ({doing})") from error
@@ -87,7 +88,6 @@ class Submission:
     way: Way = Way("update_mini_batch", "pairs")
     flipped: bool = False
     row_biases: bool = False
-    changed: list[str] = field(default_factory=list)  # which samples the last call has changed
 
     def new(self, sizes: Sequence[int]) -> Any:
         """A net of the learner's; raises SubmissionError where it has no weights and biases of these sizes."""
@@ -118,7 +118,8 @@ class Submission:
         pairs = zip(itertools.chain(*found), itertools.chain(*layers), strict=True)
         if not all(np.allclose(got, put, rtol=1e-2) for got, put in pairs):
             raise SubmissionError(
-                f"{self.path.name}: what is written into weights and biases does not stay: each item needs an array of its own"
+                f"{self.path.name}: what is written into weights and biases does not stay: each item is to be an array of its "
+                "own, and the one that the program computes with"
             )
         return found
 
@@ -127,52 +128,57 @@ class Submission:
         weights, biases = (self._arrays(net, name, "the net after the call", count) for name in ("weights", "biases"))
         return [self._canonical(w, b) for w, b in zip(weights, biases, strict=True)]
 
-    def call(self, net: Any, x: np.ndarray, y: np.ndarray, eta: float) -> None:
-        """One update of the net; for a submission that has only ``backprop``, with its gradients, ``eta`` taken as it is."""
+    def call(self, net: Any, x: np.ndarray, y: np.ndarray, eta: float, where: str) -> list[str]:
+        """One update of the net; returns which of the samples it has changed. ``where`` is for errors.
+
+        For a submission that has only ``backprop`` it is made with its gradients, ``eta`` taken as it is.
+        """
         arguments = self.way.samples(x, y)
         before = _bytes(arguments)
-        doing = f"in {self.way.method} with {x.shape[1]} sample{'s' * (x.shape[1] > 1)} of {len(x)} numbers"
-        with theirs(doing, self.path), np.errstate(all="ignore"):  # what is not finite is judged, not warned of
+        with (
+            theirs(f"in {self.way}; net {where}", self.path),
+            np.errstate(all="ignore"),
+        ):  # what is not finite is judged, not warned of
             if self.way.method == "backprop":
                 _subtract(net, net.backprop(*arguments), eta, self.path)
             else:
                 net.update_mini_batch(*arguments, eta)
             after = _bytes(arguments)
         changed = [name for name, was in before.items() if after[name] != was]
-        self.changed = changed[:1] if LIST in changed else changed
+        return changed[:1] if LIST in changed else changed
 
     def shown(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A shape as the learner has it."""
         return shape[::-1] if (self.flipped if name == "weights" else self.row_biases) else shape
 
     def _canonical(self, w: np.ndarray, b: np.ndarray) -> Layer:
-        w, b = w.astype(np.float64), b.astype(np.float64)
+        w, b = np.array(w, np.float64), np.array(b, np.float64)  # no longer np.matrix, whose * is a product
         w = w.T if self.flipped else w
         if b.size == len(w):
             return w, b.reshape(-1, 1)
         return w, b.T if self.row_biases else b
 
     def _arrays(self, net: Any, name: str, call: str, count: int) -> list[np.ndarray]:
-        found = getattr(net, name, None)
+        with theirs(f"`{name}` of {call}", self.path):  # which may be a property
+            found = getattr(net, name, None)
         if not isinstance(found, list) or len(found) != count or not all(isinstance(a, np.ndarray) for a in found):
             raise SubmissionError(
                 f"{self.path.name}: {call} needs an attribute `{name}`, a list of {count} arrays, one for each "
                 f"layer but the first; found: {_kind(found)}"
             )
         for i, a in enumerate(found):
-            if a.dtype.kind != "f":
-                raise SubmissionError(
-                    f"{self.path.name}: {name}[{i}] of {call} holds {a.dtype}: floating-point numbers are needed"
-                )
+            if a.dtype not in (np.float32, np.float64):
+                raise SubmissionError(f"{self.path.name}: {name}[{i}] of {call} holds {a.dtype}: float64 or float32 is needed")
         return found
 
 
 def load(path: Path) -> list[Submission]:
     """The learner's class in each way in which it may want to be called; raises SubmissionError that says what is missing."""
+    if path.suffix != ".py":
+        raise SubmissionError(f"{path.name} is not a Python file, NAME.py (a notebook can be exported as one)")
     with theirs("when the file is run", path):
-        module = as_module(path)
-    cls = _class(module, path)
-    ways = _ways(cls, path)
+        cls = _class(as_module(path), path)
+        ways = _ways(cls, path)
     probe = _probe(path, cls)
     if probe.flipped:
         ways.reverse()  # the likelier one first
@@ -198,36 +204,41 @@ def _ways(cls: type, path: Path) -> list[Way]:
     backprop = getattr(cls, "backprop", None)
     inherited = update is book.Network.update_mini_batch and backprop is not book.Network.backprop
     if update is None or inherited:
-        _count(backprop, path, "backprop", (2,), "(X, Y)")
+        _counts(backprop, path, "backprop", {2: "(self, X, Y)"})
         return [Way("backprop", layout) for layout in ("columns", "rows")]
-    if _count(update, path, "update_mini_batch", (2, 3), "(mini_batch, eta) or (X, Y, eta)") == 2:
-        return [Way("update_mini_batch", "pairs")]
-    return [Way("update_mini_batch", layout) for layout in ("columns", "rows")]
+    counts = _counts(update, path, "update_mini_batch", {2: "(self, mini_batch, eta)", 3: "(self, X, Y, eta)"})
+    layouts = {2: ["pairs"], 3: ["columns", "rows"]}
+    return [Way("update_mini_batch", layout) for count in counts for layout in layouts[count]]
 
 
-def _count(method: Any, path: Path, name: str, allowed: tuple[int, ...], form: str) -> int:
-    """How many arguments a method takes, ``self`` not counted; where ``eta`` is one of them, it is the last."""
-    parameters = list(inspect.signature(method).parameters.values())[1:]
+def _counts(method: Any, path: Path, name: str, forms: dict[int, str]) -> list[int]:
+    """How many arguments a method may be given, ``self`` not counted; where ``eta`` is one of them, it is the last."""
+    signature = inspect.signature(method)
+    parameters = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][1:]
     names = [p.name for p in parameters]
-    required = sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    count = names.index("eta") + 1 if "eta" in names else required
-    if count not in allowed or required > count:
-        raise SubmissionError(f"{path.name}: {name}({', '.join(names)}): the form {form} is needed")
-    return count
+    required = sum(p.default is p.empty for p in parameters)
+    ends = [names.index("eta") + 1] if "eta" in names else range(required, len(names) + 1)
+    counts = [count for count in forms if count in ends and count >= required]
+    if not counts:
+        form = " or ".join(forms.values())
+        raise SubmissionError(
+            f"{path.name}: {name}{signature}: the form {form} is needed; give what else there is a default value"
+        )
+    return counts
 
 
 def _probe(path: Path, cls: type) -> Submission:
-    """In which layout the class keeps weights and biases."""
-    submission = Submission(path, cls)
-    try:
-        net = submission.new((5, 4, 3))
-    except SubmissionError:
-        submission.flipped = True
-        with contextlib.suppress(SubmissionError):
-            net = submission.new((5, 4, 3))
-            return dataclasses.replace(submission, row_biases=net.biases[0].shape != (4, 1))
-        raise
-    return dataclasses.replace(submission, row_biases=net.biases[0].shape != (4, 1))
+    """In which layout the class keeps weights and biases; an error is that of the book's layout."""
+    found, error = Submission(path, cls), None
+    for found.flipped in (False, True):
+        try:
+            net = found.new((5, 4, 3))
+        except SubmissionError as new:
+            error = error or new
+        else:
+            return dataclasses.replace(found, row_biases=net.biases[0].shape != (4, 1))
+    assert error is not None
+    raise error
 
 
 def _kind(found: Any) -> str:
@@ -238,9 +249,12 @@ def _kind(found: Any) -> str:
 
 def _subtract(net: Any, found: Any, eta: float, path: Path) -> None:
     """The update by what ``backprop`` returned: two lists, like biases and weights."""
-    if not isinstance(found, tuple | list) or len(found) != 2 or any(len(f) != len(net.weights) for f in found):
+    try:
+        nabla_b, nabla_w = ([np.asarray(a) for a in nabla] for nabla in found)
+    except (TypeError, ValueError):
+        nabla_b = nabla_w = []
+    if not len(nabla_b) == len(nabla_w) == len(net.weights) or any(a.dtype.kind != "f" for a in nabla_b + nabla_w):
         raise SubmissionError(f"{path.name}: backprop is to return (nabla_b, nabla_w), two lists with one array a layer")
-    nabla_b, nabla_w = ([np.asarray(a) for a in nabla] for nabla in found)
     if all(b.shape == w.shape != p.shape for b, w, p in zip(nabla_b, net.weights, net.biases, strict=True)):
         raise SubmissionError(f"{path.name}: backprop returns (nabla_w, nabla_b); the book's order is (nabla_b, nabla_w)")
     for i in range(len(net.weights)):

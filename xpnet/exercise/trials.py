@@ -65,12 +65,12 @@ def run(submission: Submission, check: Check) -> Outcome:
     """The calls of one check, on a new net."""
     net = submission.new(check.sizes)
     outcome = Outcome(check, submission.set(net, check.start()))
-    for x, y in check.samples():
+    for i, (x, y) in enumerate(check.samples(), 1):
         try:
-            submission.call(net, x, y, check.eta)
+            changed = submission.call(net, x, y, check.eta, check.describe(i))
             outcome.states.append(submission.layers(net, len(outcome.start)))
         except Stopped as error:
             outcome.stopped = error
             break
-        outcome.changed += submission.changed
+        outcome.changed += changed
     return outcome

@@ -147,7 +147,9 @@ class Columns:
     def _by_name(self, table: Table) -> dict[str, int]:
         names, there = [column.name for column in self.columns], set(table.names)
         if missing := [name for name in names if name not in there]:
-            raise ValueError(f"{table.path} has no column {', '.join(map(short, missing[:10]))}; {table.listing()}")
+            what = f"{', '.join(map(short, missing[:10]))}, which the network was trained on (its target: {short(self.target)})"
+            lost = "; is its first line, with the names, missing?" if len(missing) == len(names) else ""
+            raise ValueError(f"{table.path} has no column {what}; {table.listing()}{lost}")
         present = [*names, *([self.target] if self.target in there else [])]
         return {name: table.position(name) for name in present}
 

@@ -204,7 +204,7 @@ def _known_categories(table: Table, text: Sequence[int], train: Part, held: Part
 
 def _inputs_said(columns: Columns) -> str:
     text = [c for c in columns.columns if not isinstance(c, Number)]
-    encoded = ", ".join(f"{c.name} as {c.width} categories" for c in text)
+    encoded = ", ".join(f"{c.name} as {c.width} categor{'y' if c.width == 1 else 'ies'}" for c in text)
     return f"input columns: {len(columns.columns)}" + (f", as {columns.width} inputs ({encoded})" if text else "")
 
 

@@ -109,7 +109,7 @@ def infer_task(cells: Sequence[str], place: Place) -> tuple[str, str]:
         return "classification", "text"
     different = {class_name(cell) for cell in cells}
     if len(different) <= FEW and all(float(name).is_integer() for name in different):
-        return "classification", f"whole numbers, {len(different)} different"
+        return "classification", f"whole numbers, {len(different)} different; --task regression for a quantity"
     return "regression", f"numbers, {len(different):,} different"
 
 
