@@ -24,7 +24,17 @@ def test_a_right_one(capsys):
     printed, errors = capsys.readouterr()
     assert errors == ""
     assert printed.splitlines()[-1] == "verdict      right, and a matrix form"
-    assert printed.splitlines()[-5].split() == ["speed", "784-30-10,", "samples/s", "batch", "10", "batch", "100"]
+    assert printed.splitlines()[-5].split() == [
+        "speed",
+        "784-30-10,",
+        "samples/s,",
+        "1",
+        "thread",
+        "batch",
+        "10",
+        "batch",
+        "100",
+    ]
     assert max(map(len, printed.splitlines())) <= 110
 
 

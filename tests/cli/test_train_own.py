@@ -338,7 +338,7 @@ def test_arrays_and_their_own_test_rows(capsys, tmp_path, rng):
         "--task regression for a quantity); "
         "160 rows train, 40 validate" in printed
     )
-    assert float(re.search(r"validation accuracy ([\d.]+)", printed)[1]) > 0.9
+    assert float(re.findall(r"validation accuracy ([\d.]+)", printed)[-1]) > 0.9
     np.savez(tmp_path / "b.npz", x_train=x[:150], y_train=y[:150], x_test=x[150:], y_test=y[150:])
     assert train(tmp_path / "b.npz") == 0
     printed = capsys.readouterr().out

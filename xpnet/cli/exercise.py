@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(f"then run: xpnet exercise {arguments.file}")
         return 0
+    if sys.stderr.isatty():
+        print(f"running {arguments.file}; Ctrl-C stops it", file=sys.stderr)  # it may hold an endless loop
     with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
         found = exercise.examine(arguments.file, arguments.cost)
     print(json.dumps(found.as_dict(), indent=2) if arguments.json else found)

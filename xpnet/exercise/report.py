@@ -106,7 +106,7 @@ class Report:
     def _speed(self) -> str:
         if isinstance(self.speeds, SubmissionError):
             return f"not measured: {'the program stops' if isinstance(self.speeds, Stopped) else self.speeds}"
-        head = f"{'-'.join(map(str, SIZES))}, samples/s" + " " * 9 + "".join(f"{f'batch {n}':>20s}" for n in BATCHES)
+        head = f"{'-'.join(map(str, SIZES))}, samples/s, 1 thread".ljust(30) + "".join(f"{f'batch {n}':>20s}" for n in BATCHES)
         base = self.speeds[BOOK]
         rows = [
             f"{name:30s}" + "".join(f"{rates[n]:,.0f} ({rates[n] / base[n]:.1f} x)".rjust(20) for n in BATCHES)

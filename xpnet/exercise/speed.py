@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from xpnet import book, models
 from xpnet.exercise.submission import Submission
@@ -34,7 +35,12 @@ def measure(submission: Submission, seconds: float) -> Speeds:
     for n in BATCHES:
         updates = dict(zip(found, (_learners(submission, n), _books(n), _xpnets(n)), strict=True))
         blocks: dict[str, list[float]] = {name: [] for name in found}
-        with np.errstate(all="ignore"), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with (
+            threadpool_limits(1),  # on a busy machine a second thread makes small products many times slower
+            np.errstate(all="ignore"),
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+        ):
             for block in range(BLOCKS + 1):
                 for name, update in updates.items():
                     rate = n * _per_second(update, each)
