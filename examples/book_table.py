@@ -1,6 +1,6 @@
 """The table of Nielsen's book on real MNIST: seven networks with his settings, several seeds each, beside his figures.
 
-python examples/book_table.py --data FOLDER           all rows, five to eight minutes on two cores
+python examples/book_table.py --data FOLDER           all rows, four and a half minutes on two cores
 python examples/book_table.py --rows Q30 C30          some rows
 python examples/book_table.py --quick                 2,000 training images, 2 epochs, 1 seed: whether it works, no more
 
