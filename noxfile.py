@@ -104,7 +104,8 @@ def build(session):
         session.run(
             str(python),
             "-c",
-            "import xpnet, pathlib; assert (pathlib.Path(xpnet.__file__).parent / 'py.typed').exists()",
+            "import xpnet, pathlib; here = pathlib.Path(xpnet.__file__).parent; "
+            "assert all((here / name).exists() for name in ('py.typed', 'explain/page.html', 'datasets/auto_mpg.csv'))",
             external=True,
         )
 

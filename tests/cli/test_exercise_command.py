@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from submission_helpers import SUBMISSIONS
 
 from xpnet import book, exercise
 from xpnet.cli import main
-
-SUBMISSIONS = Path(__file__).parents[1] / "exercise" / "submissions"
 
 
 @pytest.fixture(autouse=True)

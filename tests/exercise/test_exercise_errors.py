@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
+from submission_helpers import SUBMISSIONS, edited
 
 from xpnet import exercise
 
-RIGHT = (Path(__file__).parent / "submissions" / "right_columns.py").read_text()
-BACKPROP = (Path(__file__).parent / "submissions" / "right_backprop.py").read_text()
+BACKPROP = (SUBMISSIONS / "right_backprop.py").read_text()
 
 
 def said(tmp_path, text):
@@ -22,13 +21,6 @@ def said(tmp_path, text):
     message = str(raised.value)
     assert "\n" not in message
     return message
-
-
-def edited(*edits, text=RIGHT):
-    for old, new in edits:
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 @pytest.mark.parametrize(
@@ -146,8 +138,8 @@ def test_what_is_missing(tmp_path, text, meant):
 
 
 def test_the_line_of_their_error(tmp_path):
-    text = (Path(__file__).parent / "submissions" / "wrong_name.py").read_text()
-    line = next(i for i, code in enumerate(text.splitlines(), 1) if "noqa: F821" in code)
+    text = (SUBMISSIONS / "wrong_name.py").read_text()
+    line = next(i for i, code in enumerate(text.splitlines(), 1) if "activation[" in code)
     assert said(tmp_path, text) == (
         f"mine.py:{line}: NameError: name 'activation' is not defined "
         "(in update_mini_batch(mini_batch, eta), a list of pairs of columns; net 5-4-3 (7 samples))"

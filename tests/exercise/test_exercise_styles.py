@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
+from submission_helpers import RIGHT, edited
 
 from xpnet import exercise
 from xpnet.exercise import speed
 
-RIGHT = (Path(__file__).parent / "submissions" / "right_columns.py").read_text()
 STACK_X, STACK_Y = "        X = np.hstack([x for x, _ in mini_batch])\n", "        Y = np.hstack([y for _, y in mini_batch])\n"
 FORWARD = "            zs.append(w @ activations[-1] + b)\n"
 DELTA = "        delta = (activations[-1] - Y) * sigmoid_prime(zs[-1])\n"
@@ -22,11 +21,8 @@ def judged(tmp_path):
     """Judges a text, or that of the right program with one piece for another."""
 
     def examine(*edits, text=RIGHT):
-        for old, new in edits:
-            assert old in text
-            text = text.replace(old, new)
         file = tmp_path / "mine.py"
-        file.write_text(text)
+        file.write_text(edited(*edits, text=text))
         return exercise.examine(file, seconds=0)
 
     return examine

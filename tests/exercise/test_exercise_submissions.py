@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from submission_helpers import SUBMISSIONS as FOLDER
 
 from xpnet import exercise
-
-FOLDER = Path(__file__).parent / "submissions"
 
 
 class Judged(NamedTuple):

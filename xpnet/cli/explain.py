@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xpnet.models import MODELS, listing
+from xpnet.cli.parity import add_model
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -19,13 +19,8 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "optimizer makes of the parameters. Small matrices are shown whole, of large\n"
         "ones the corners.",
     )
-    parser.epilog, parser.formatter_class = listing(), argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help=f"{', '.join(MODELS)}; or file.py:function, which returns (trainer, x, y): an xpnet.Trainer and two arrays",
-    )
+    add_model(parser)
     parser.add_argument("--sample", default="0", metavar="ROWS", help="rows of the data that are the minibatch: 0, or 3:7")
     parser.add_argument("--device", help="cpu, sim, cuda, ...; where the model's trainer trains unless given")
     parser.add_argument("--digits", type=int, default=4, help="decimals of numbers around 1, and more of small ones, 4")

@@ -17,13 +17,8 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "computes, and name the first layer and step that part. The exit status is 1\n"
         "where they part, and otherwise 0.",
     )
-    parser.epilog, parser.formatter_class = listing(), argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help=f"{', '.join(MODELS)}; or file.py:function, which returns (trainer, x, y): an xpnet.Trainer and two arrays",
-    )
+    add_model(parser)
     parser.add_argument(
         "--devices",
         nargs=2,
@@ -37,6 +32,16 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model, a built-in one or a user's own; the built-in ones are listed below the help."""
+    parser.epilog, parser.formatter_class = listing(), argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help=f"{', '.join(MODELS)}; or file.py:function, which returns (trainer, x, y): an xpnet.Trainer and two arrays",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
