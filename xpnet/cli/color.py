@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Colour = tuple[int, int, int]
 
@@ -35,33 +31,25 @@ def run(arguments: argparse.Namespace) -> None:
     """Print a line a colour: its class, and how sure the network is of each."""
     import numpy as np
 
-    from xpnet.datasets import colors
-
-    asked, data = parse(arguments.colors), colors()
-    logits = network_outputs(arguments, np.array(asked))
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    for colour, row in zip(asked, odds / odds.sum(axis=1, keepdims=True), strict=True):
-        shares = ", ".join(f"{name} {p:.2f}" for name, p in zip(data.classes, row, strict=True))
-        name = f"{' '.join(map(str, colour))}: " if len(asked) > 1 else ""
-        print(f"{name}{data.classes[row.argmax()]}  ({shares})")
-
-
-def network_outputs(arguments: argparse.Namespace, rgb: np.ndarray) -> np.ndarray:
-    """Logits (N, 3) of the colours ``rgb`` (N, 3), 0 to 255, by the network trained on inputs of mean 0 and deviation 1."""
     import xpnet as xn
+    from xpnet.preprocessing import Classes, Rows
+    from xpnet.saved import network
 
-    data = xn.datasets.colors()
-    mean, std = data.x_train.mean(axis=0), data.x_train.std(axis=0)
-    hidden = [layer for n in (50, 100, 50) for layer in (xn.Affine(n), xn.ReLU())]
+    asked, data = parse(arguments.colors), xn.datasets.colors()
+    inputs, target = Rows.fit(data.x_train), Classes(data.target, data.classes)
     trainer = xn.Trainer(
-        xn.Sequential(*hidden, xn.Affine(3)),
+        network((50, 100, 50), "relu", target.outputs),
         loss=xn.SoftmaxCrossEntropy(),
         optimizer=xn.SGD(0.01),
         device=arguments.device,
         seed=arguments.seed,
     )
-    trainer.fit((data.x_train - mean) / std, data.y_train, epochs=arguments.epochs, batch_size=10, progress=False)
-    return trainer.predict((rgb - mean) / std)
+    trainer.fit(inputs.encode(data.x_train), data.y_train, epochs=arguments.epochs, batch_size=10, progress=False)
+    decoded = zip(*target.decode(trainer.predict(inputs.encode(np.array(asked)))), strict=True)
+    for colour, (label, odds) in zip(asked, decoded, strict=True):
+        shares = ", ".join(f"{name} {p:.2f}" for name, p in zip(data.classes, odds, strict=True))
+        name = f"{' '.join(map(str, colour))}: " if len(asked) > 1 else ""
+        print(f"{name}{data.classes[label]}  ({shares})")
 
 
 def parse(words: Sequence[str]) -> list[Colour]:

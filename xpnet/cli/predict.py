@@ -96,10 +96,8 @@ def predictions(model: Model, outputs: np.ndarray) -> tuple[list[str], list[list
     """Names of the columns and a row for each row of outputs: the class and its probability, or the number in its unit."""
     if not isinstance(model.target, Classes):
         return ["prediction"], [[f"{value:.7g}"] for value in model.target.decode(outputs)]
-    probabilities = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    best = probabilities.argmax(axis=1)
-    rows = [[model.target.names[label], f"{row[label]:.4f}"] for label, row in zip(best, probabilities, strict=True)]
+    decoded = zip(*model.target.decode(outputs), strict=True)
+    rows = [[model.target.names[label], f"{row[label]:.4f}"] for label, row in decoded]
     return ["prediction", "probability"], rows
 
 
@@ -112,7 +110,7 @@ def scored(model: Model, outputs: np.ndarray, asked: Questions) -> str:
         return asked.place(known[i])
 
     if isinstance(model.target, Classes):
-        right = outputs.argmax(axis=1) == model.target.encode(cells, place)
+        right = model.target.decode(outputs)[0] == model.target.encode(cells, place)
         text = f"accuracy {right.mean():.4f}"
     else:
         error = model.target.decode(outputs) - quantities(cells, place)

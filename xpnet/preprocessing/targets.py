@@ -53,6 +53,11 @@ class Classes:
             raise ValueError(f"{place(row)}: class {short(cells[row])} is none of the model's ({listed(self.names)})")
         return labels
 
+    def decode(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The likeliest label of each row (N,) of a network's logits (N, classes), and all probabilities, float64."""
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+        return logits.argmax(axis=1), powers / powers.sum(axis=1, keepdims=True)
+
 
 @dataclass(frozen=True)
 class Quantity:
