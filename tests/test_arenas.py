@@ -13,11 +13,33 @@ from xpnet.step import Arena, ArenaPool, Results, Scratch
 
 class TestArena:
     def test_order_decides_the_buffer(self, device):
-        arena = Arena(device, "float32")
-        first = [address(device, arena.empty(shape, "float32")) for shape in ((2, 3), (2, 3), (4,))]
-        arena.reset()
-        assert [address(device, arena.empty(shape, "float32")) for shape in ((2, 3), (2, 3), (4,))] == first
+        arena, shapes = Arena(device, "float32"), ((2, 3), (2, 3), (4,))
+        held = [arena.empty(shape, "float32") for shape in shapes]
+        first = [address(device, a) for a in held]
         assert len(set(first)) == 3
+        del held
+        for _ in range(2):
+            arena.reset()
+            assert [address(device, arena.empty(shape, "float32")) for shape in shapes] == first
+
+    def test_a_buffer_that_nobody_holds_any_more_serves_again_in_the_same_pass(self, device):
+        arena = Arena(device, "float32")
+        kept, dropped = arena.empty((5,)), arena.empty((5,))
+        view, place = kept[1:], address(device, dropped)
+        del kept, dropped
+        assert address(device, arena.empty((5,))) == place
+        assert address(device, arena.empty((5,), "float64")) != place
+        assert address(device, arena.empty((5,))) != address(device, view) - 4
+
+    def test_what_only_a_pass_of_another_kind_used_is_let_go(self, device):
+        arena = Arena(device, "float32")
+        one, two = arena.empty((2,)), arena.empty((3,))
+        del one, two
+        for n in range(4, 20):
+            arena.reset()
+            arena.empty((2,))
+            arena.empty((n,))
+        assert arena.nbytes == 4 * (2 + 19)
 
     @pytest.mark.parametrize("other", [((3, 2), "float32"), ((2, 3), "float64"), ((2, 3), "bool")], ids=str)
     def test_another_shape_or_dtype_gets_another_buffer(self, device, other):

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from sys import getrefcount
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,19 +22,23 @@ _UNHELD = 2  # references to a buffer that nobody outside holds: the container's
 class Arena:
     """Hands out the same arrays in the same order on every pass of one shape.
 
-    No allocation after the first pass, and constant addresses. A buffer that somebody still
-    holds (the logits of the last step, say) is never overwritten: it is theirs, and a spare
-    takes its place, so that even a loop that keeps its last results allocates nothing from the third pass on.
+    No allocation after the first pass, and constant addresses. A buffer is handed out again as soon as nobody holds it,
+    also within a pass: memory is what is alive at once. One that somebody still holds (the logits of the last step, say)
+    is never overwritten: it is theirs, and another takes its place, so that even a loop that keeps its last
+    results allocates nothing from the third pass on.
+
+    ``kin`` is for those who run parts of the pass with buffers of their own: it lives as long as the arena.
     """
 
     def __init__(self, device: Device, dtype: DTypeLike):
         self._device, self._dtype = device, dtype
-        self._arrays: list[Array] = []
-        self._keys: list[tuple] = []
-        self._spares: dict[int, Array] = {}
+        self._buffers: list[Array] = []
+        self._of_key: dict[tuple, list[int]] = {}  # which of them have this shape and dtype
+        self._slots: list[tuple[tuple, int]] = []  # for each request of a pass its key, and which buffer it gets
         self._ones: dict[int, Array] = {}
         self._next = 0
         self.scratch = Scratch(device, dtype)
+        self.kin: dict[Any, Any] = {}
 
     def reset(self) -> None:
         """Begin a new pass."""
@@ -42,19 +46,24 @@ class Arena:
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         """The next buffer of this pass, uninitialised; in the network's precision unless ``dtype`` says otherwise."""
+        i, key = self._next, (shape, dtype)
+        self._next = i + 1
+        if i == len(self._slots) or self._slots[i][0] != key:
+            self._assign(i, key)
+        elif getrefcount(self._buffers[self._slots[i][1]]) > _UNHELD:
+            self._slots[i] = key, self._unheld(key)
+        found = self._buffers[self._slots[i][1]]
+        if self._device.poisons:
+            self._device.poison(found)
+        return found
+
+    def again(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        """As :meth:`empty` in a pass like the last one, whoever holds the buffer: for who keeps all of them anyway."""
         i = self._next
         self._next = i + 1
-        if i == len(self._arrays):
-            self._arrays.append(self._device.empty(shape, dtype or self._dtype))
-            self._keys.append((shape, dtype))
-        elif self._keys[i] != (shape, dtype):
-            self._arrays[i], self._keys[i] = self._device.empty(shape, dtype or self._dtype), (shape, dtype)
-            self._spares.pop(i, None)
-        elif getrefcount(self._arrays[i]) > _UNHELD:
-            self._swap(i, shape, dtype)
-        if self._device.poisons:
-            self._device.poison(self._arrays[i])
-        return self._arrays[i]
+        if i == len(self._slots) or self._slots[i][0] != (shape, dtype):
+            raise LookupError("this pass asks for other buffers than the last one")
+        return self._buffers[self._slots[i][1]]
 
     def ones(self, n: int) -> Array:
         """A vector of ``n`` ones, made once: do not write to it."""
@@ -62,10 +71,31 @@ class Arena:
             self._ones[n] = self._device.xp.ones(n, self._dtype)
         return self._ones[n]
 
-    def _swap(self, i: int, shape: tuple[int, ...], dtype: DTypeLike | None) -> None:
-        if i not in self._spares or getrefcount(self._spares[i]) > _UNHELD:
-            self._spares[i] = self._device.empty(shape, dtype or self._dtype)
-        self._arrays[i], self._spares[i] = self._spares[i], self._arrays[i]
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers, scratch memory included."""
+        return sum(a.nbytes for a in self._buffers) + self.scratch.nbytes
+
+    def _assign(self, i: int, key: tuple) -> None:
+        """A request that is new: of those after it in the last pass nothing is known any more, and what only they used goes."""
+        if i < len(self._slots):
+            used = sorted({n for _, n in self._slots[:i]})
+            self._slots = [(k, used.index(n)) for k, n in self._slots[:i]]
+            self._buffers, self._of_key = [self._buffers[n] for n in used], {}
+            for k, n in dict.fromkeys(self._slots):
+                self._of_key.setdefault(k, []).append(n)
+        self._slots.append((key, self._unheld(key)))
+
+    def _unheld(self, key: tuple) -> int:
+        """A buffer of this kind that nobody holds, a new one if there is none."""
+        alike = self._of_key.setdefault(key, [])
+        for n in alike:
+            if getrefcount(self._buffers[n]) <= _UNHELD:
+                return n
+        shape, dtype = key
+        alike.append(len(self._buffers))
+        self._buffers.append(self._device.empty(shape, dtype or self._dtype))
+        return alike[-1]
 
 
 class ArenaPool:
@@ -124,6 +154,11 @@ class Scratch:
             self._views[key] = self._view(self.taken, shape, np.dtype(dtype or self._dtype))
         self.taken += 1
         return self._views[key]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks."""
+        return sum(block.nbytes for block in self._blocks)
 
     def _view(self, i: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         size = math.prod(shape) * dtype.itemsize
