@@ -45,6 +45,7 @@ class Sequential(Chain):
     """
 
     debug = False
+    in_blocks = False
 
     def __init__(self, *layers: Layer):
         super().__init__(*layers)
@@ -85,7 +86,7 @@ class Sequential(Chain):
         self._parameters = parameters
         self.layer_paths = {root.paths[id(layer)]: layer for layer, _ in root.before}
         self.input_shape, self.output_shape, self.output_activation = shape, output_shape, last_activation(self)
-        self.seed, self.steps_begun = seed, 0
+        self.seed, self.steps_begun, self.in_blocks = seed, 0, self.takes_blocks
         self._forget_passes()
         return self
 
@@ -163,7 +164,7 @@ class Sequential(Chain):
         if self._parameters is None:
             return super().forward(x, step)  # a layer of another network
         self._check_input(x, step)
-        with step.device.use():
+        with step.device.use(), step.products():
             step.begin(x)
             outputs, cache = super().forward(x, step)
         step.output_shape = outputs.shape
@@ -181,7 +182,7 @@ class Sequential(Chain):
             raise RuntimeError(
                 "backward: this forward pass has had its backward already; run forward again with a new net.step()"
             )
-        with step.device.use():
+        with step.device.use(), step.products():
             if step.checks_gradients:
                 step.device.mark_unwritten(self._parameters.grad)
             step.needs_dx = step.input_gradient
@@ -202,8 +203,9 @@ class Sequential(Chain):
         found = np.empty((len(rows), *self.output_shape), parameters.dtype)
         for start in range(0, len(rows), size):
             with device.use():
-                part = device.put(rows[start : start + size], parameters.dtype)
-                found[start : start + size] = device.get(self.forward(part, self.step(training=False))[0])
+                part, step = device.put(rows[start : start + size], parameters.dtype), self.step(training=False)
+                step.forward_only = True
+                found[start : start + size] = device.get(self.forward(part, step)[0])
         return found
 
     def as_input(self, x: Any, name: str = "x") -> Array:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnet.backends.device import Array, Device, DTypeLike
+from xpnet.backends.workers import one_blas_thread
 
 if TYPE_CHECKING:
     from xpnet.network import Sequential
-    from xpnet.parameters import Parameters
+    from xpnet.parameters import Parameter, Parameters
 
+_AS_EVER = contextlib.nullcontext()
 _UNHELD = 2  # references to a buffer that nobody outside holds: the container's and getrefcount's argument
 
 
@@ -27,17 +30,18 @@ class Arena:
     is never overwritten: it is theirs, and another takes its place, so that even a loop that keeps its last
     results allocates nothing from the third pass on.
 
-    ``kin`` is for those who run parts of the pass with buffers of their own: it lives as long as the arena.
+    ``kin`` is for those who run parts of the pass in arenas of their own: it lives as long as this one. An arena with a
+    ``parent`` shares its constants, and the scratch memory it is given.
     """
 
-    def __init__(self, device: Device, dtype: DTypeLike):
+    def __init__(self, device: Device, dtype: DTypeLike, parent: Arena | None = None, scratch: Scratch | None = None):
         self._device, self._dtype = device, dtype
         self._buffers: list[Array] = []
         self._of_key: dict[tuple, list[int]] = {}  # which of them have this shape and dtype
         self._slots: list[tuple[tuple, int]] = []  # for each request of a pass its key, and which buffer it gets
-        self._ones: dict[int, Array] = {}
+        self._ones: dict[tuple[int, float], Array] = {} if parent is None else parent._ones
         self._next = 0
-        self.scratch = Scratch(device, dtype)
+        self.scratch = scratch or Scratch(device, dtype)
         self.kin: dict[Any, Any] = {}
 
     def reset(self) -> None:
@@ -65,16 +69,16 @@ class Arena:
             raise LookupError("this pass asks for other buffers than the last one")
         return self._buffers[self._slots[i][1]]
 
-    def ones(self, n: int) -> Array:
-        """A vector of ``n`` ones, made once: do not write to it."""
-        if n not in self._ones:
-            self._ones[n] = self._device.xp.ones(n, self._dtype)
-        return self._ones[n]
+    def ones(self, n: int, value: float = 1) -> Array:
+        """A vector of ``n`` ones, or of another number, made once: do not write to it."""
+        if (n, value) not in self._ones:
+            self._ones[n, value] = self._device.xp.full(n, value, self._dtype)
+        return self._ones[n, value]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buffers, scratch memory included."""
-        return sum(a.nbytes for a in self._buffers) + self.scratch.nbytes
+        """Bytes of the buffers, scratch memory apart."""
+        return sum(a.nbytes for a in self._buffers)
 
     def _assign(self, i: int, key: tuple) -> None:
         """A request that is new: of those after it in the last pass nothing is known any more, and what only they used goes."""
@@ -87,15 +91,17 @@ class Arena:
         self._slots.append((key, self._unheld(key)))
 
     def _unheld(self, key: tuple) -> int:
-        """A buffer of this kind that nobody holds, a new one if there is none."""
+        """A buffer of this kind that nobody holds, a new one if there is none: the one last used, which may be in a cache."""
         alike = self._of_key.setdefault(key, [])
-        for n in alike:
+        for n in reversed(alike):
             if getrefcount(self._buffers[n]) <= _UNHELD:
-                return n
-        shape, dtype = key
-        alike.append(len(self._buffers))
-        self._buffers.append(self._device.empty(shape, dtype or self._dtype))
-        return alike[-1]
+                alike.remove(n)
+                break
+        else:
+            n, (shape, dtype) = len(self._buffers), key
+            self._buffers.append(self._device.empty(shape, dtype or self._dtype))
+        alike.append(n)
+        return n
 
 
 class ArenaPool:
@@ -186,6 +192,33 @@ class Results:
         return self._vector[self._used - 1, ...]
 
 
+class Total:
+    """A sum over parts of a batch, such as a parameter's gradient: the first part is assigned, the others are added."""
+
+    def __init__(self, array: Array):
+        self.array, self.begun = array, False
+
+    def add_product(self, a: Array, b: Array, step: Pass) -> None:
+        """Add the product of two matrices, or of two stacks of matrices."""
+        self.add(lambda out: step.xp.matmul(a, b, out=out), step)
+
+    def add_rows(self, x: Array, step: Pass) -> None:
+        """Add the column sums of a matrix."""
+        self.add(lambda out: step.sum_rows(x, out), step)
+
+    def add(self, compute: Callable[[Array], object], step: Pass) -> None:
+        """Add what ``compute(out)`` writes."""
+        if not self.begun:
+            compute(self.array)
+            self.begun = True
+            return
+        taken = step.arena.scratch.taken
+        more = step.scratch(self.array.shape)
+        compute(more)
+        step.xp.add(self.array, more, out=self.array)
+        step.arena.scratch.taken = taken
+
+
 class Pass:
     """One pass (forward, loss, backward) of one batch; made by ``net.step(training=...)``.
 
@@ -197,7 +230,10 @@ class Pass:
     needs_dx : whether the layer being asked must return the gradient of its input.
     arena : the buffers, from the forward pass on (``begun``).
     count : what a loss divides by, where it is not the weight of the rows in hand: the whole batch's.
-    row : index in the whole batch of the first row in hand (per-sample form), for the random numbers.
+    batch : rows of the whole batch.
+    row : index in the whole batch of the first row in hand (per-sample form, blocks), for the random numbers.
+    forward_only : no backward will come, so that nothing need be kept for it.
+    splits : whether neighbouring layers may take the batch in blocks; ``is_part`` : whether this is the pass of a block.
 
     From the forward pass on there are also the two ways to get uninitialised buffers:
 
@@ -206,7 +242,8 @@ class Pass:
     """
 
     output_shape: tuple[int, ...]
-    begun = False
+    begun = forward_only = is_part = may_overwrite = False
+    parts: Array  # what the blocks of the batch have put into `part`, one row a block
     keep: Callable[..., Array]
     scratch: Callable[..., Array]
 
@@ -228,10 +265,12 @@ class Pass:
         self.number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
         self.checks_gradients = network.debug or self.device.poisons
+        self.splits = network.in_blocks and self.device.takes_blocks
 
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""
-        self._key = (self.training, x.shape)
+        self.batch = len(x)
+        self._key = ((self.training, self.forward_only), x.shape)
         self._pool = self.network.arenas  # the network has another one after it is moved
         self.arena = self._pool.take(self._key, self.device, self.dtype)
         self.keep, self.scratch = self.arena.empty, self.arena.scratch.empty
@@ -241,9 +280,17 @@ class Pass:
         if self.begun:
             self._pool.give(self._key, self.arena)
 
+    def products(self) -> contextlib.AbstractContextManager:
+        """Around the layers: where workers share the batch, each product takes one thread."""
+        return one_blas_thread() if self.splits else _AS_EVER
+
     def result(self) -> Array:
         """A fresh 0-d array for a loss: the receiver's own."""
         return self.results.next()
+
+    def over(self, a: Array) -> Array:
+        """Where to write what takes the place of a layer's input (or in backward of ``dy``): over it if nobody needs it more."""
+        return a if self.may_overwrite else self.keep(a.shape)
 
     def rows(self, x: Array) -> Array:
         """``x`` (N, ..., D) as the matrix (N * ..., D)."""
@@ -253,18 +300,66 @@ class Pass:
         """Product of two matrices into ``out`` or a kept buffer."""
         if out is None:
             out = self.keep((a.shape[0], b.shape[1]))
-        return self.xp.matmul(a, b, out=out)
+        return self.device.shared_matmul(a, b, out) if self.splits else self.xp.matmul(a, b, out=out)
 
     def affine(self, x: Array, W: Array, b: Array | None) -> Array:
         """``x @ W + b`` with the leading axes of ``x`` (N, ..., n_in) as rows -> (N, ..., n_out)."""
         if x.ndim != 2:
             return self.affine(self.rows(x), W, b).reshape(*x.shape[:-1], W.shape[1])
-        y = self.xp.matmul(x, W, out=self.keep((x.shape[0], W.shape[1])))
+        y = self.matmul(x, W)
         return y if b is None else self.xp.add(y, b, out=y)
+
+    def broad(self, vector: Array, pixels: int, keep: bool = False) -> Array:
+        """A vector (C,) repeated, where ``pixels`` can be taken several at a time: for long inner loops (on a CPU).
+
+        ``x.reshape(-1, len(broad))`` goes with it, for ``x`` (N, ..., C) with ``pixels`` of C channels a sample.
+        """
+        repeats = self.device.repeats(pixels, len(vector))
+        if repeats == 1:
+            return vector
+        found = (self.keep if keep else self.scratch)((repeats, len(vector)))
+        self.xp.copyto(found, vector)
+        return found.reshape(-1)
 
     def sum_rows(self, x: Array, out: Array) -> Array:
         """Column sums of a matrix, as a product with ones (quicker than ``sum(axis=0)`` on a CPU)."""
         return self.xp.matmul(self.arena.ones(len(x)), x, out=out)
+
+    def mean_rows(self, x: Array, out: Array) -> Array:
+        """Column means of a matrix."""
+        return self.xp.matmul(self.arena.ones(len(x), 1 / max(len(x), 1)), x, out=out)
+
+    @property
+    def shares(self) -> Array:
+        """What part of the batch's rows each block has; they add up to 1."""
+        return self.device.constant((1.0,), self.dtype)
+
+    def part(self, shape: tuple[int, ...]) -> Array:
+        """Where to put this block's part of what is combined at the next ``yield``: a row of ``parts`` (blocks, *shape)."""
+        self.parts = self.keep((1, *shape))
+        return self.parts[0]
+
+    def once(self, key: Any, make: Callable[[Pass], Any]) -> Any:
+        """What ``make(step)`` gives, made once for all blocks of the batch: something that parameters alone decide."""
+        return make(self)
+
+    @contextlib.contextmanager
+    def total(
+        self,
+        parameter: Parameter,
+        shape: tuple[int, ...] | None = None,
+        finish: Callable[[Array, Pass], object] | None = None,
+    ) -> Iterator[Total]:
+        """A sum over parts of the rows in hand and over all blocks: the parameter's gradient, assigned in the end.
+
+        If it is summed in another ``shape``, ``finish(sum, step)`` makes the gradient of it, once.
+        """
+        total = Total(parameter.grad if shape is None else self.keep(shape))
+        yield total
+        if not total.begun:
+            total.array.fill(0)  # no rows
+        if finish is not None:
+            finish(total.array, self)
 
     def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
         """Scratch float32 numbers in [0, 1): the same for one seed, step, stream and row on every device."""

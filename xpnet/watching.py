@@ -55,6 +55,7 @@ class Watched:
             raise TypeError(f"{verb} works on a copy of the trainer, and it holds what has none: {error}") from error
         self.trainer.device = device
         net = self.trainer.build(shape).net
+        net.in_blocks = False  # layer after layer, each for the whole batch
         self.layers = {"": net, **net.layer_paths}
         self.holders = {name: holder(name, net.layer_paths) for name in net.parameters}
 

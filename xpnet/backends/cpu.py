@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import os
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends import philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+from xpnet.backends.workers import Workers, cores
 
+PIECES, PIECE_PRODUCTS = 8, 1 << 21  # of a product that workers share: how many, and multiplications in the smallest
 ALIGNMENT = 64  # a cache line; malloc's 16 halve the speed of every wide pass
 
 
@@ -26,13 +30,61 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     return np.ndarray(shape, dtype, buffer=memory, offset=offset)
 
 
+@functools.lru_cache(maxsize=4096)
+def _largest_divisor(n: int, most: int) -> int:
+    return next((d for d in range(min(n, most), 1, -1) if n % d == 0), 1)
+
+
 class CPU(Device):
     """NumPy on the host."""
 
     kind = "cpu"
     xp = np
     block_size = 1 << 16  # 64 Ki elements: four float32 operands fit a 2 MiB level-2 cache
+    takes_blocks = True
+    block_bytes = int(
+        os.environ.get("BLOCK_BYTES", 1 << 18)
+    )  # of the largest array of a block, which with its workspace fits that cache
+    workspace_bytes = int(os.environ.get("WS", 1 << 20))
     _here = contextlib.nullcontext()
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.workers = Workers(int(os.environ.get("XPNET_THREADS", cores())))
+
+    def block_rows(self, n: int, row_bytes: int) -> list[slice]:
+        blocks = min(n, -(-n * row_bytes // self.block_bytes))
+        return [slice(n * b // blocks, n * (b + 1) // blocks) for b in range(blocks)]
+
+    def shared_matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        (n, k), m = a.shape, b.shape[1]
+        pieces = min(PIECES, max(n, m), n * k * m // PIECE_PRODUCTS)  # by shape alone: the same bytes for any number of workers
+        if pieces < 2:
+            return np.matmul(a, b, out=out)
+        calls = []
+        for i in range(pieces):
+            part = slice(max(n, m) * i // pieces, max(n, m) * (i + 1) // pieces)
+            calls.append((np.matmul, (a[part], b, out[part]) if n > m else (a, b[:, part], out[:, part])))
+        share = -(-pieces // self.workers.count)
+        self.workers.replay([calls[i : i + share] for i in range(0, pieces, share)])
+        return out
+
+    def relu(self, a: np.ndarray, out: np.ndarray) -> np.ndarray:
+        # the maximum of two arrays takes NumPy half the time of that with a number
+        width = _largest_divisor(a.size, 4096)
+        if width < 256 or not a.flags.c_contiguous:
+            return np.maximum(a, 0, out=out)
+        zeros = self._once(("zeros", width, a.dtype), lambda: np.zeros(width, a.dtype))
+        np.maximum(a.reshape(-1, width), zeros, out=out.reshape(-1, width))
+        return out
+
+    def repeats(self, rows: int, width: int) -> int:
+        return _largest_divisor(rows, 4096 // width)
+
+    def preferred_convolution(self, geometry: Any, suited: list[str]) -> str:
+        if "winograd" in suited and min(geometry.channels, geometry.n_out) < 16:
+            return next(name for name in suited if name != "winograd")
+        return suited[0]
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> np.ndarray:
         if not isinstance(a, np.ndarray) and hasattr(a, "__cuda_array_interface__"):

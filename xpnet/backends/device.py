@@ -34,8 +34,13 @@ class Device:
     xp: Any
     #: Elements that an elementwise chain takes at a time: a cache-sized block on a CPU, None (all) on a GPU.
     block_size: ClassVar[int | None] = None
+    #: Whether layers whose samples do not interact take a batch in cache-sized blocks, shared among threads.
+    takes_blocks: ClassVar[bool] = False
     #: Whether fresh and re-used memory, and gradients before a backward pass, are filled with NaN.
     poisons: ClassVar[bool] = False
+
+    #: Bytes that a convolution gathers at a time.
+    workspace_bytes: ClassVar[int] = 1 << 28
 
     def __init__(self, name: str):
         self.name = name
@@ -104,6 +109,22 @@ class Device:
         """
         bits = a.view(f"uint{8 * a.itemsize}") & ((1 << 8 * a.itemsize - 1) - 1)  # whatever the sign
         return bool((bits == UNWRITTEN[a.itemsize]).any())
+
+    def shared_matmul(self, a: Array, b: Array, out: Array) -> Array:
+        """Product of two matrices, shared among the workers where there are any."""
+        return self.xp.matmul(a, b, out=out)
+
+    def relu(self, a: Array, out: Array) -> Array:
+        """max(0, a)."""
+        return self.xp.maximum(a, 0, out=out)
+
+    def repeats(self, rows: int, width: int) -> int:
+        """How many rows of a matrix to take as one where a vector is added to each."""
+        return 1
+
+    def preferred_convolution(self, geometry: Any, suited: list[str]) -> str:
+        """The name of the best of the suited methods (:mod:`xpnet.layers.convolution`)."""
+        return next(name for name in suited if name != "winograd")
 
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""

@@ -17,13 +17,15 @@ from xpnet.step import Pass
 class ReLU(Layer):
     """``y = max(0, x)``; derivative 1 where y > 0, else 0 (0 at the kink). Nair and Hinton, ICML 2010."""
 
+    blockwise = owns_dx = True
+
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
-        y = step.xp.maximum(x, 0, out=step.keep(x.shape))
+        y = step.device.relu(x, step.over(x))
         return y, y
 
     def backward(self, dy: Array, y: Array, step: Pass) -> Array:
         mask = step.xp.greater(y, 0, out=step.scratch(y.shape, "bool"))
-        return step.xp.multiply(dy, mask, out=step.keep(dy.shape))
+        return step.xp.multiply(dy, mask, out=step.over(dy))
 
 
 class LeakyReLU(Layer):
@@ -31,6 +33,8 @@ class LeakyReLU(Layer):
 
     ``slope`` lies in [0, 1).
     """
+
+    blockwise = owns_dx = True
 
     def __init__(self, slope: float = 0.01):
         self.slope = check_number("LeakyReLU(slope", slope, below=1)
@@ -50,8 +54,10 @@ class LeakyReLU(Layer):
 class Sigmoid(Layer):
     """``y = 1 / (1 + exp(-x))``, computed as ``(1 + tanh(x / 2)) / 2``; derivative ``y (1 - y)``, at most 1/4."""
 
+    blockwise = owns_dx = True
+
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
-        y = sigmoid(x, step.keep(x.shape), step.xp)
+        y = sigmoid(x, step.over(x), step.xp)
         return y, y
 
     def backward(self, dy: Array, y: Array, step: Pass) -> Array:
@@ -64,8 +70,10 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """``y = tanh(x)``; derivative ``1 - y**2``."""
 
+    blockwise = owns_dx = True
+
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
-        y = step.xp.tanh(x, out=step.keep(x.shape))
+        y = step.xp.tanh(x, out=step.over(x))
         return y, y
 
     def backward(self, dy: Array, y: Array, step: Pass) -> Array:
@@ -77,6 +85,8 @@ class Tanh(Layer):
 
 class ELU(Layer):
     """``y = x`` where x > 0, else ``alpha * (exp(x) - 1)``; derivative 1 or ``y + alpha``. Clevert et al., ICLR 2016."""
+
+    blockwise = owns_dx = True
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = check_number("ELU(alpha", alpha, above=0)
@@ -100,6 +110,8 @@ class ELU(Layer):
 class SiLU(Layer):
     """``y = x * sigmoid(x)`` (swish); derivative ``s (1 + x (1 - s))``. Elfwing et al., 2018; Hendrycks and Gimpel, 2016."""
 
+    blockwise = owns_dx = True
+
     def forward(self, x: Array, step: Pass) -> tuple[Array, tuple[Array, Array]]:
         s = sigmoid(x, step.keep(x.shape), step.xp)
         return step.xp.multiply(x, s, out=step.keep(x.shape)), (x, s)
@@ -117,6 +129,8 @@ class SiLU(Layer):
 class Softplus(Layer):
     """``y = log(1 + exp(x))``, computed as ``max(x, 0) + log1p(exp(-|x|))``; derivative ``sigmoid(x)``."""
 
+    blockwise = owns_dx = True
+
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         return softplus(x, step.keep(x.shape), step), x
 
@@ -131,6 +145,8 @@ class Softmax(Layer):
 
     Not to be put before ``SoftmaxCrossEntropy``, which takes the logits themselves.
     """
+
+    blockwise = owns_dx = True
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         xp, y = step.xp, step.keep(x.shape)
@@ -151,6 +167,8 @@ class Softmax(Layer):
 
 class Step(Layer):
     """``y = 1`` where x > 0, else 0: the perceptron's activation. Forward only: its derivative is 0 wherever it exists."""
+
+    blockwise = True
 
     differentiable = False
 

@@ -19,6 +19,8 @@ class Affine(Layer):
     Backward: ``dW = x.T @ dy``, ``db = sum of dy's rows``, ``dx = dy @ W.T``, leading axes as rows.
     """
 
+    owns_output = owns_dx = True
+
     def __init__(self, n_out: int, *, bias: bool = True, init: Initializer = he_normal, bias_init: Initializer = zeros):
         self.n_out, self.bias, self.init, self.bias_init = check_count("Affine(n_out", n_out), bias, init, bias_init
 
@@ -52,6 +54,8 @@ class Affine(Layer):
 class Flatten(Layer):
     """All axes of a sample in one: x (N, ...) -> y (N, D), row-major (channels last)."""
 
+    blockwise = True
+
     def build(self, shape: Shape, make: Maker) -> Shape:
         return (math.prod(shape),)
 
@@ -67,6 +71,8 @@ class Flatten(Layer):
 
 class Identity(Layer):
     """``y = x``: the output activation of regression, or a place holder."""
+
+    blockwise = True
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, None]:
         return x, None

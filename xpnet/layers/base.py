@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array
+from xpnet.flow import Flow, complete
 
 if TYPE_CHECKING:
     from xpnet.parameters import Maker
@@ -45,6 +46,21 @@ class Layer(Configured):
 
     #: False where the derivative is zero or undefined everywhere, so that training through the layer is refused.
     differentiable = True
+    #: True where a pass may take the batch in blocks: samples meet only where the layer yields (:mod:`xpnet.flow`), gradients are
+    #: assigned through ``step.total``, and arrays are computed by ``xp`` and operators alone, so that there is a record of it.
+    blockwise: bool | property = False
+    #: True where the output is a buffer of the layer's own that its ``backward`` does not need: the next layer may overwrite it.
+    owns_output = False
+    #: True where the gradient by the input is a buffer of the layer's own: the layer before may overwrite it.
+    owns_dx = False
+    #: True for :class:`Meeting`.
+    meets = False
+    #: How often an attribute was set: a record of what the layer does holds until the next time.
+    changes = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        vars(self)["changes"] = self.changes + 1
+        super().__setattr__(name, value)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         """Declare parameters with ``make`` for inputs of per-sample ``shape``; return the per-sample output shape."""
@@ -69,6 +85,27 @@ class Layer(Configured):
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         """Floating-point operations of one sample's forward pass; one per output element unless overridden."""
         return math.prod(output_shape)
+
+
+class Meeting(Layer):
+    """A layer whose samples meet: its passes are generators that yield where they do (:mod:`xpnet.flow`)."""
+
+    blockwise: bool | property = True
+    meets = True
+
+    def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
+        """As :meth:`Layer.forward`, of a block of the batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward_in_blocks(x, step)")
+
+    def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
+        """As :meth:`Layer.backward`, of a block of the batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward_in_blocks(dy, cache, step)")
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
+        return complete(self.forward_in_blocks(x, step), step)
+
+    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
+        return complete(self.backward_in_blocks(dy, cache, step), step)
 
 
 def _arguments(cls: type) -> dict[str, inspect.Parameter]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 from xpnet.backends.device import Array
-from xpnet.layers.base import Layer, Shape
+from xpnet.blocks import Run
+from xpnet.flow import Flow, backward_through, forward_through
+from xpnet.layers.base import Layer, Meeting, Shape
 from xpnet.parameters import Maker
 from xpnet.step import Pass
 
+IMAGE_AXES = 3  # of a sample: height, width, channels
 
-class Chain(Layer):
+
+class Chain(Meeting):
     """Layers one after another; its cache is the list of their caches.
 
     After ``build``, ``shapes`` holds the per-sample shapes between the layers, the input's first.
@@ -20,40 +25,35 @@ class Chain(Layer):
     def __init__(self, *layers: Layer):
         self.layers = check_layers(type(self).__name__, layers)
 
+    @property
+    def blockwise(self) -> bool:
+        return all(map(takes_blocks, self.layers))
+
     def build(self, shape: Shape, make: Maker) -> Shape:
-        shapes, before, first = [shape], len(make.root.entries), len(self.layers)
+        shapes, trains = [shape], []
         for i, layer in enumerate(self.layers):
+            before = len(make.root.entries)
             shapes.append(tuple(layer.build(shapes[-1], make.child(str(i), layer))))
-            if len(make.root.entries) > before:
-                first = min(i, first)
-        self.shapes, self._first_with_parameters = shapes, first
+            trains.append(len(make.root.entries) > before)
+        self.shapes = shapes
+        self._first = trains.index(True) if True in trains else len(trains)
+        self._in_blocks = Sections(self.layers, shapes, self._first)
         return shapes[-1]
 
-    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
-        caches = []
-        scratch = step.arena.scratch
-        for layer in self.layers:
-            scratch.taken = 0
-            result = layer.forward(x, step)
-            if type(result) is not tuple:
-                raise TypeError(f"{layer!r}: forward returns (output, what backward needs), not {type(result).__name__}")
-            x, cache = result
-            caches.append(cache)
-        return x, caches
+    def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
+        return forward_through(self._in_blocks.sections if step.splits else self.layers, x, step)
 
-    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
+    def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
         """Walk back through the layers; below the first one with parameters only if the input's gradient is wanted."""
-        wanted, scratch = step.needs_dx, step.arena.scratch
-        stop = 0 if wanted else self._first_with_parameters
-        step.needs_dx = True
-        for i in range(len(self.layers) - 1, stop - 1, -1):
-            step.needs_dx = wanted or i > stop
-            scratch.taken = 0
-            dy = self.layers[i].backward(dy, cache[i], step)
-            if dy is None and step.needs_dx:
-                raise TypeError(f"{self.layers[i]!r}: backward returned None; it returns the gradient by its input")
-        step.needs_dx = wanted
-        return dy if wanted else None
+        if step.splits:
+            return backward_through(self._in_blocks.sections, self._in_blocks.first, dy, cache, step)
+        return backward_through(self.layers, self._first, dy, cache, step)
+
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether some of the layers, at any depth, take a batch in blocks."""
+        inside = (layer for layer in self.walk() if isinstance(layer, Chain))
+        return any(isinstance(part, Run) for chain in (self, *inside) for part in chain._in_blocks.sections)
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         return sum(
@@ -72,6 +72,8 @@ class Residual(Chain):
     Backward: ``dx = body's dx + shortcut's dx``.
     """
 
+    owns_output = owns_dx = True
+
     def __init__(self, *layers: Layer, shortcut: Layer | None = None):
         super().__init__(*layers)
         if shortcut is not None:
@@ -88,16 +90,28 @@ class Residual(Chain):
             )
         return out
 
-    def forward(self, x: Array, step: Pass) -> tuple[Array, Any]:
-        y, caches = super().forward(x, step)
-        around, cache = (x, None) if self.shortcut is None else self.shortcut.forward(x, step)
-        return step.xp.add(y, around, out=step.keep(y.shape)), (caches, cache)
+    @property
+    def blockwise(self) -> bool:
+        return super().blockwise and all(map(takes_blocks, self._around))
 
-    def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
-        caches, around = cache
-        dx = super().backward(dy, caches, step)
-        d_around: Array = dy if self.shortcut is None else self.shortcut.backward(dy, around, step)
-        return step.xp.add(dx, d_around, out=step.keep(d_around.shape)) if step.needs_dx else None
+    def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
+        y, caches = yield from super().forward_in_blocks(x, step)
+        around, around_caches = yield from forward_through(self._around, x, step)
+        out = y if self.layers and self.layers[-1].owns_output else step.keep(y.shape)
+        return step.xp.add(y, around, out=out), (caches, around_caches)
+
+    def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
+        caches, around_caches = cache
+        dx = yield from super().backward_in_blocks(dy, caches, step)
+        d_around = yield from backward_through(self._around, 0, dy, around_caches, step)
+        if not step.needs_dx:
+            return None
+        out = dx if self.layers and self.layers[0].owns_dx else step.keep(dx.shape)
+        return step.xp.add(dx, d_around, out=out)
+
+    @property
+    def _around(self) -> tuple[Layer, ...]:
+        return () if self.shortcut is None else (self.shortcut,)
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         shortcut = self.shortcut.flops(shape, output_shape) if self.shortcut else 0
@@ -106,6 +120,34 @@ class Residual(Chain):
     def __repr__(self) -> str:
         shortcut = [f"shortcut={self.shortcut!r}"] if self.shortcut else []
         return f"Residual({', '.join([*map(repr, self.layers), *shortcut])})"
+
+
+class Sections:
+    """The layers of a chain, those that are neighbours and take images in blocks as one :class:`xpnet.blocks.Run`.
+
+    ``first`` is the index of the first of the ``sections`` that has parameters.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], shapes: list[Shape], first: int):
+        self.sections: list[Any] = []
+        self.first = len(layers)
+        start = 0
+        for blockwise, group in itertools.groupby(layers, key=takes_blocks):
+            count = len(list(group))
+            stop = start + count
+            between = shapes[start : stop + 1]
+            runs = blockwise and max(map(len, between)) >= IMAGE_AXES
+            if start <= first < stop:
+                self.first = len(self.sections) + (0 if runs else first - start)
+            if runs:
+                self.sections.append(Run(layers[start:stop], between, min(max(first - start, 0), count)))
+            else:
+                self.sections.extend(layers[start:stop])
+            start = stop
+
+
+def takes_blocks(layer: Layer) -> bool:
+    return bool(getattr(layer, "blockwise", False))  # a user's own need not be a Layer
 
 
 def check_layers(where: str, layers: tuple) -> tuple[Layer, ...]:

@@ -20,6 +20,8 @@ class GELU(Layer):
     both as in PyTorch. Backward: ``Phi(x) + x Phi'(x)``.
     """
 
+    blockwise = True
+
     def __init__(self, approximate: Literal["none", "tanh"] = "none"):
         if approximate not in ("none", "tanh"):
             raise ValueError(f"GELU(approximate={approximate!r}): choose 'none' or 'tanh'")

@@ -16,6 +16,8 @@ class Dropout(Layer):
     alone: the same on every device. Srivastava et al., JMLR 2014 (in the "inverted" form).
     """
 
+    blockwise = True
+
     def __init__(self, rate: float = 0.5):
         self.rate = check_number("Dropout(rate", rate, below=1)
 
@@ -33,6 +35,6 @@ class Dropout(Layer):
         return dy if kept is None else self._mask(dy, kept, step)
 
     def _mask(self, a: Array, kept: Array, step: Pass) -> Array:
-        y = step.xp.multiply(a, kept, out=step.keep(a.shape))
+        y = step.xp.multiply(a, kept, out=step.over(a))
         y *= 1 / (1 - self.rate)
         return y

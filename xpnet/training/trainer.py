@@ -216,6 +216,7 @@ class Trainer:
             pairs = device.empty((len(starts), 2), net.parameters.dtype)
             for i, (x, y, weights) in enumerate(feed.parts(PREDICT_ROWS)):
                 step = net.step(training=False)
+                step.forward_only = True
                 out, _ = net.forward(x, step)
                 pairs[i, 0] = self.loss(out, y, step, weights)[0]
                 pairs[i, 1] = self.loss.total(y, step, weights)

@@ -1,0 +1,195 @@
+"""Work as a list of calls: recorded once while it runs on NumPy arrays, replayed without the code that made it.
+
+While a :class:`Recorder` is active in a thread, arrays of the class :class:`Recorded` note every operation on them there:
+ufuncs and operators, NumPy's functions, assignments, copies, and the memory that each wrote to. A replay makes the same
+calls on the same memory. So shapes and addresses are constant, and Python numbers are part of the record; work in which
+Python reads a value is refused: it runs as ever, and the recorder says why there is no record of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Call = tuple[Callable, tuple]
+OUT_BY_NAME = {np.maximum, np.minimum}
+
+
+class Recorder:
+    """Notes calls in the list ``calls``, which its user may replace at any time; ``refused`` is a reason, or empty."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.refused = ""
+
+    def note(self, f: Callable, *args: Any) -> None:
+        self.calls.append((f, args))
+
+    def refuse(self, reason: str) -> None:
+        self.refused = self.refused or reason
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Note what this thread does inside."""
+        before, _here.recorder = _here.recorder, self
+        try:
+            yield
+        finally:
+            _here.recorder = before
+
+
+class _Here(threading.local):
+    recorder: Recorder | None = None
+
+
+_here = _Here()
+
+
+def replay(calls: list[Call]) -> None:
+    """Make the calls."""
+    for f, args in calls:
+        f(*args)
+
+
+def recorded(a: np.ndarray) -> Recorded:
+    """The same memory as an array that notes what is done with it."""
+    return a.view(Recorded)
+
+
+class Recorded(np.ndarray):
+    """A NumPy array that tells the active recorder of every operation on it; without one it is like any other."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple = (), **options: Any) -> Any:
+        f = ufunc if method == "__call__" else getattr(ufunc, method)
+        args, options = plain(inputs), plain(options)
+        if method == "at":
+            _note(f, *args)
+            return f(*args)
+        targets = plain(out) or _fresh(f(*args, **options))
+        if method == "__call__" and not options and f not in OUT_BY_NAME:
+            call, args = f, args + targets  # quicker than by keyword
+        else:
+            call = functools.partial(f, out=targets, **options)
+        _note(call, *args)
+        if out:
+            call(*args)
+            return out[0] if len(out) == 1 else out
+        return _wrapped(targets[0] if len(targets) == 1 else targets)
+
+    def __array_function__(self, f: Callable, types: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = plain(args), plain(kwargs)
+        result = f(*args, **kwargs)
+        if result is None or kwargs.get("out") is not None:
+            _note(functools.partial(f, **kwargs) if kwargs else f, *args)
+        elif not _is_view(result, (*args, *kwargs.values())):
+            if not isinstance(result, np.ndarray | np.generic):
+                _refuse(f"numpy.{f.__name__} gives {type(result).__name__}, which Python reads")
+                return result
+            result = np.asarray(result)
+            _note(_refill, result, f, args, kwargs)
+        return _wrapped(result)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        target, key, value = plain(self), plain(key), plain(value)
+        target[key] = value
+        part = target[key]
+        if isinstance(part, np.ndarray) and np.may_share_memory(part, target):
+            _note(np.copyto, part, value)  # quicker than by key
+        elif np.size(part):
+            _note(target.__setitem__, key, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _computed(self, np.ndarray.__getitem__, plain(key))
+
+    def fill(self, value: Any) -> None:
+        _note(plain(self).fill, value)
+        plain(self).fill(value)
+
+    def copy(self, *args: Any, **options: Any) -> Any:
+        return _computed(self, np.ndarray.copy, *args, **options)
+
+    def astype(self, *args: Any, **options: Any) -> Any:
+        return _computed(self, np.ndarray.astype, *args, **options)
+
+    def reshape(self, *args: Any, **options: Any) -> Any:
+        return _computed(self, np.ndarray.reshape, *args, **options)
+
+    def ravel(self, *args: Any, **options: Any) -> Any:
+        return _computed(self, np.ndarray.ravel, *args, **options)
+
+    def flatten(self, *args: Any, **options: Any) -> Any:
+        return _computed(self, np.ndarray.flatten, *args, **options)
+
+
+def _unseen(name: str) -> Callable:
+    """A method of which there is no record: it computes as in NumPy."""
+
+    def method(self: Recorded, *args: Any, **options: Any) -> Any:
+        _refuse(f"ndarray.{name}: Python reads a value, or NumPy does not tell what is computed; xp.{name}(a) may do")
+        return getattr(np.ndarray, name)(plain(self), *plain(args), **plain(options))
+
+    return method
+
+
+READS = "item tolist tobytes tofile dump dumps __float__ __int__ __bool__ __index__ __complex__ __contains__ __repr__ __str__"
+UNSEEN = "argmax argmin argpartition argsort byteswap choose clip compress cumprod cumsum diagonal dot nonzero partition"
+UNSEEN += " put repeat resize round searchsorted setfield sort take trace"
+for _name in f"{READS} {UNSEEN}".split():
+    setattr(Recorded, _name, _unseen(_name))
+
+
+def _note(f: Callable, *args: Any) -> None:
+    if _here.recorder is not None:
+        _here.recorder.note(f, *args)
+
+
+def _refuse(reason: str) -> None:
+    if _here.recorder is not None:
+        _here.recorder.refuse(reason)
+
+
+def plain(x: Any) -> Any:
+    """The same without :class:`Recorded`, at any depth."""
+    if type(x) is Recorded:
+        return x.view(np.ndarray)
+    if type(x) in (tuple, list):
+        return type(x)(map(plain, x))
+    return {k: plain(v) for k, v in x.items()} if type(x) is dict else x
+
+
+def _wrapped(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x.view(Recorded)
+    return type(x)(map(_wrapped, x)) if type(x) in (tuple, list) else x
+
+
+def _fresh(result: Any) -> tuple:
+    """Results of a ufunc as arrays, scalars as those of no dimension: the memory that its replays write to."""
+    return tuple(map(np.asarray, result if isinstance(result, tuple) else (result,)))
+
+
+def _is_view(result: Any, inputs: tuple) -> bool:
+    """Whether nothing was computed: arrays that share memory with the inputs, and what shapes tell."""
+    if isinstance(result, np.ndarray):
+        return any(isinstance(x, np.ndarray) and np.may_share_memory(result, x) for x in inputs)
+    if isinstance(result, tuple | list):
+        return all(_is_view(item, inputs) for item in result)
+    return type(result) is int  # numpy.ndim, numpy.size, an item of numpy.shape
+
+
+def _computed(a: Recorded, f: Callable, *args: Any, **options: Any) -> Any:
+    """The result of a method that gives a view or a copy; a copy is noted."""
+    source = plain(a)
+    result = np.asarray(f(source, *args, **options))
+    if not np.may_share_memory(result, source):
+        _note(_refill, result, f, (source, *args), options)
+    return _wrapped(result)
+
+
+def _refill(target: np.ndarray, f: Callable, args: tuple, options: dict) -> None:
+    target[...] = f(*args, **options)

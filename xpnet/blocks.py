@@ -1,0 +1,362 @@
+"""A batch in blocks: neighbouring layers whose samples do not interact take a cache-sized block of rows at a time.
+
+So what one layer has written is still in the cache when the next one reads it, and blocks are shared among threads. The
+layers do not know: a block is a pass of fewer rows (:class:`Block`), and where samples do meet, as in batch normalisation,
+the layer yields and the blocks wait for one another (:mod:`xpnet.flow`). The first pass of a shape runs the layers to
+learn which buffers they need, the second is recorded (:mod:`xpnet.backends.recording`), later ones are replayed.
+
+Results do not depend on the number of threads: how rows are cut depends on their shape alone, and sums over the batch are
+made in lanes, a fixed number of groups of neighbouring blocks, in order, and then over the lanes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xpnet.backends.device import Array, DTypeLike
+from xpnet.backends.recording import Call, Recorder, plain, recorded, replay
+from xpnet.flow import Flow, backward_through, complete, forward_through
+from xpnet.step import Arena, Pass, Scratch, Total
+
+if TYPE_CHECKING:
+    from xpnet.layers.base import Layer, Shape
+    from xpnet.parameters import Parameter
+
+LANES = 8  # partial sums of each gradient: so many workers can share a batch
+
+
+class Run:
+    """Neighbouring layers of a chain, of which a pass takes the batch in blocks where the device and the pass allow it.
+
+    ``shapes`` are the per-sample shapes between the layers, ``first`` is the index of the first layer with parameters.
+    """
+
+    def __init__(self, layers: Sequence[Layer], shapes: Sequence[Shape], first: int):
+        self.layers, self.shapes, self.first = list(layers), list(shapes), first
+        self.refused = False  # for want of a record
+
+    meets, owns_output, owns_dx = False, True, True  # as a chain sees it
+
+    def forward(self, x: Array, step: Pass) -> Any:
+        if self.refused or step.row or not len(x) or not (step.training or step.forward_only):
+            return complete(forward_through(self.layers, x, step), step)
+        cut = self._cut(x, step)
+        return cut.forward(x, step), cut.lend()
+
+    def backward(self, dy: Array, cache: Any, step: Pass) -> Any:
+        if isinstance(cache, Loan):
+            return cache.cut.backward(dy, step)
+        return complete(backward_through(self.layers, self.first, dy, cache, step), step)
+
+    def refuse(self, reason: str) -> None:
+        """Take the batch as a whole from now on."""
+        self.refused = True
+        names = ", ".join(map(repr, self.layers))
+        warnings.warn(
+            f"{names[:80]}: without threads, since there is no record of them: {reason}", RuntimeWarning, stacklevel=2
+        )
+
+    def _cut(self, x: Array, step: Pass) -> Cut:
+        """The buffers and plans of passes like this one, new ones where those are still needed for another's backward."""
+        changes = sum(layer.changes for top in self.layers for layer in (top, *top.walk()))
+        key = (changes, step.network.parameters.version, step.device.workers.count, step.updates_state, step.input_gradient)
+        cut = step.arena.kin.get(self)
+        if cut is None or cut.key != key or cut.lent:
+            cut = step.arena.kin[self] = Cut(self, key, x, step)
+        return cut
+
+
+class Loan:
+    """Stands for a forward pass's caches: while somebody holds it, the buffers of its cut are not used again."""
+
+    def __init__(self, cut: Cut):
+        self.cut = cut
+
+
+class Cut:
+    """A batch cut into blocks: their buffers, and the plans once they are recorded."""
+
+    def __init__(self, run: Run, key: tuple, x: Array, step: Pass):
+        self.run, self.key, self.device, self.dtype = run, key, step.device, step.dtype
+        self.rows = step.device.block_rows(len(x), max(map(math.prod, run.shapes)) * step.dtype.itemsize)
+        n = len(self.rows)
+        lanes = min(LANES, n)
+        self.lanes = [b * lanes // n for b in range(n)]
+        self.threads = min(step.device.workers.count, lanes)
+        self.workers = [lane * self.threads // lanes for lane in self.lanes]
+        self.shares = tuple((r.stop - r.start) / len(x) for r in self.rows)
+        scratch = [Scratch(self.device, self.dtype) for _ in range(self.threads)]
+        self.joint, *self.helpers = (Arena(self.device, self.dtype, step.arena, s) for s in (None, *scratch))
+        self.arenas = self._block_arenas(step, scratch)
+        self.x, self.y = self._empty(x.shape), self._empty((len(x), *run.shapes[-1]))
+        self.dy, self.dx = self._empty(self.y.shape if step.training else (0,)), self._empty((0,))
+        self.made: dict[Any, Any] = {}
+        self.sums: dict[str, Sum] = {}
+        self.caches: list = []
+        self.forward_plan: Plan | None = None
+        self.backward_plan: Plan | None = None
+        self.forwards = self.backwards = 0  # passes made by the layers themselves
+        self._loan: Callable[[], Loan | None] = lambda: None
+
+    def _block_arenas(self, step: Pass, scratch: list[Scratch]) -> list[Arena]:
+        """One for each block; where nothing is kept for a backward pass, a worker's blocks of one size share theirs."""
+        made: dict[Any, Arena] = {}
+        keys = list(zip(self.workers, [r.stop - r.start for r in self.rows], strict=True))
+        for b, key in enumerate(keys):
+            place = key if step.forward_only else b
+            if place not in made:
+                made[place] = Arena(self.device, self.dtype, step.arena, scratch[key[0]])
+        return [made[key if step.forward_only else b] for b, key in enumerate(keys)]
+
+    def _empty(self, shape: Shape) -> Array:
+        return self.device.empty(shape, self.dtype)
+
+    def lend(self) -> Loan:
+        loan = Loan(self)
+        self._loan = weakref.ref(loan)
+        return loan
+
+    @property
+    def lent(self) -> bool:
+        return self._loan() is not None
+
+    def forward(self, x: Array, step: Pass) -> Array:
+        """Outputs of the whole batch."""
+        step.xp.copyto(self.x, x)
+        if self.forward_plan is None:
+            self.caches, self.made = [], {}
+            self.joint.reset()
+            self.caches, self.forward_plan = self._work(self._forward, step, record=self.forwards > 0)
+            self.forwards += 1
+        else:
+            self.forward_plan.replay(step)
+        y = step.keep(self.y.shape)
+        step.xp.copyto(y, self.y)
+        return y
+
+    def backward(self, dy: Array, step: Pass) -> Array | None:
+        """Gradient by the whole batch's inputs, if wanted; assigns those of the parameters."""
+        if step.needs_dx and not self.dx.size:
+            self.dx = self._empty(self.x.shape)
+        step.xp.copyto(self.dy, dy)
+        if self.backward_plan is None:
+            record = self.forward_plan is not None and self.backwards > 0
+            self.backward_plan = self._work(self._backward, step, record)[1]
+            self.backwards += 1
+        else:
+            self.backward_plan.replay(step)
+        if not step.needs_dx:
+            return None
+        dx = step.keep(self.dx.shape)
+        step.xp.copyto(dx, self.dx)
+        return dx
+
+    def _forward(self, block: Block) -> Flow:
+        block.arena.reset()
+        y, caches = yield from forward_through(self.run.layers, block.own(self.x), block)
+        block.xp.copyto(block.own(self.y), y)
+        return caches
+
+    def _backward(self, block: Block) -> Flow:
+        dx = yield from backward_through(self.run.layers, self.run.first, block.own(self.dy), self.caches[block.index], block)
+        if dx is not None:
+            block.xp.copyto(block.own(self.dx), dx)
+
+    def _work(self, flow: Callable[[Block], Flow], step: Pass, record: bool) -> tuple[list, Plan | None]:
+        """Run the layers block by block on this thread; what the flows return, and the plan if it was recorded."""
+        plan = Plan(step, self.threads) if record else None
+        with plan.recording() if plan else contextlib.nullcontext():
+            joint = Part(step, self.joint, plan, self.shares)
+            for total in self.sums.values():
+                total.begin(joint)
+            results = self._drive(flow, joint, step, plan)
+            self._add_up(step, plan)
+        if plan and plan.recorder.refused:
+            self.run.refuse(plan.recorder.refused)
+            return results, None
+        return results, plan
+
+    def _drive(self, flow: Callable[[Block], Flow], joint: Part, step: Pass, plan: Plan | None) -> list:
+        """Advance every block from yield to yield; what they return in the end."""
+        blocks = [Block(step, self, joint, plan, b) for b in range(len(self.rows))]
+        flows, results, value = [flow(block) for block in blocks], [], None
+        while not results:
+            for one, block in zip(flows, blocks, strict=True):
+                block.go_on()
+                try:
+                    combine = one.send(value)
+                except StopIteration as end:
+                    results.append(end.value)
+            if plan:
+                plan.end_stage()
+            joint.go_on()
+            if not results:
+                value = combine(joint.parts, joint.shares, joint)
+        return results
+
+    def _add_up(self, step: Pass, plan: Plan | None) -> None:
+        """The gradients, of the sums of their lanes."""
+        helpers = [Part(step, arena, plan, worker=k) for k, arena in enumerate(self.helpers)]
+        for i, total in enumerate(self.sums.values()):
+            helper = helpers[i % self.threads]
+            helper.go_on()
+            total.finish(helper)
+
+
+class Part(Pass):
+    """What layers see of a pass that is made in parts; in a recording its arrays note what is done with them."""
+
+    splits, is_part = False, True
+
+    def __init__(self, whole: Pass, arena: Arena, plan: Plan | None, shares: tuple[float, ...] = (), worker: int | None = None):
+        self.network, self.device, self.dtype, self.xp = whole.network, whole.device, whole.dtype, whole.xp
+        self.training, self.updates_state, self.forward_only = whole.training, whole.updates_state, whole.forward_only
+        self.number, self.count, self.row, self.batch, self.needs_dx = whole.number, whole.count, 0, whole.batch, whole.needs_dx
+        self.arena, self.plan, self.worker, self._shares = arena, plan, worker, shares
+
+    def go_on(self) -> None:
+        """This part is the next to compute: by its worker, or by one for all."""
+        self.arena.scratch.taken = 0
+        if self.plan:
+            self.plan.next_is(self.worker)
+
+    def seen(self, a: Array) -> Array:
+        return recorded(a) if self.plan else a
+
+    def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        return recorded(self.arena.again(shape, dtype)) if self.plan else self.arena.empty(shape, dtype)
+
+    def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        return self.seen(self.arena.scratch.empty(shape, dtype))
+
+    @property
+    def shares(self) -> Array:
+        return self.device.constant(self._shares, self.dtype)
+
+    def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
+        if self.plan is None:
+            return super().uniform(shape, stream)
+        out = self.scratch(shape, "float32")
+        offset = self.row * math.prod(shape[1:])
+        self.plan.draw(self.device, self.network.seed, stream, offset, out)
+        return out
+
+
+class Block(Part):
+    """A pass of one block of rows."""
+
+    def __init__(self, whole: Pass, cut: Cut, joint: Part, plan: Plan | None, index: int):
+        super().__init__(whole, cut.arenas[index], plan, worker=cut.workers[index])
+        self.cut, self.joint, self.index, self.span = cut, joint, index, cut.rows[index]
+        self.row = self.span.start
+
+    def own(self, a: Array) -> Array:
+        """This block's rows of an array of the batch's."""
+        return self.seen(a[self.span])
+
+    def part(self, shape: tuple[int, ...]) -> Array:
+        if self.index == 0:
+            self.joint.parts = self.joint.keep((len(self.cut.rows), *shape))
+        return self.joint.parts[self.index]
+
+    def once(self, key: Any, make: Callable[[Pass], Any]) -> Any:
+        made = self.cut.made
+        if key not in made:
+            taken = self.arena.scratch.taken
+            self.joint.go_on()
+            made[key] = make(self.joint)
+            self.go_on()
+            self.arena.scratch.taken = taken
+        return made[key]
+
+    @contextlib.contextmanager
+    def total(
+        self,
+        parameter: Parameter,
+        shape: tuple[int, ...] | None = None,
+        finish: Callable[[Array, Pass], object] | None = None,
+    ) -> Iterator[Total]:
+        sums = self.cut.sums
+        if parameter.name not in sums:
+            lanes = [self.device.empty(shape or parameter.shape, self.dtype) for _ in range(self.cut.lanes[-1] + 1)]
+            sums[parameter.name] = Sum(parameter, finish, lanes)
+            sums[parameter.name].begin(self)
+        yield sums[parameter.name].totals[self.cut.lanes[self.index]]
+
+
+class Sum:
+    """A parameter's gradient, in one total for each lane."""
+
+    def __init__(self, parameter: Parameter, finish: Callable[[Array, Pass], object] | None, lanes: list[Array]):
+        self.parameter, self._finish, self._lanes = parameter, finish, lanes
+
+    def begin(self, step: Part) -> None:
+        self.totals = [Total(step.seen(lane)) for lane in self._lanes]
+
+    def finish(self, step: Part) -> None:
+        whole, *others = (total.array for total in self.totals)
+        for lane in others:
+            step.xp.add(whole, lane, out=whole)
+        if self._finish is None:
+            step.xp.copyto(self.parameter.grad, whole)
+        else:
+            self._finish(whole, step)
+
+
+class Plan:
+    """Recorded calls in stages: in each first those of one, for all, then those of the workers side by side."""
+
+    def __init__(self, step: Pass, threads: int):
+        self.recorder = Recorder()
+        self._parameters, self._workers, self._threads = step.network.parameters, step.device.workers, threads
+        self._stages: list[tuple[list[Call], list[list[Call]]]] = []
+        self._number = [step.number]  # of the step that is replayed, for the random numbers
+        self._open()
+
+    def _open(self) -> None:
+        self._stages.append(([], [[] for _ in range(self._threads)]))
+
+    def next_is(self, worker: int | None) -> None:
+        """What follows is done by this worker, or where None by one for all: before the workers of a stage begin."""
+        alone, shares = self._stages[-1]
+        self.recorder.calls = alone if worker is None else shares[worker]
+
+    def end_stage(self) -> None:
+        self._open()
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Note what this thread does with the arrays of parts and with parameters."""
+        views = [
+            (vars(p), name, vars(p)[name]) for p in self._parameters.values() for name in ("value", "grad") if name in vars(p)
+        ]
+        for entry, name, view in views:
+            entry[name] = recorded(view)
+        try:
+            with self.recorder.active():
+                yield
+        finally:
+            for entry, name, view in views:
+                entry[name] = view
+
+    def draw(self, device: Any, seed: int, stream: int, offset: int, out: Array) -> None:
+        """Fill ``out`` with the random numbers of the step, in each replay with those of its own."""
+        out, number = plain(out), self._number
+
+        def fill() -> None:
+            device.uniform(seed, stream, number[0], offset, out)
+
+        self.recorder.note(fill)
+        fill()
+
+    def replay(self, step: Pass) -> None:
+        self._number[0] = step.number
+        for alone, shares in self._stages:
+            replay(alone)
+            if any(shares):
+                self._workers.replay(shares)

@@ -1,0 +1,100 @@
+"""Shapes of windows that slide over images: kernel, stride, padding, dilation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from xpnet.layers.base import Shape
+
+Pair = tuple[int, int]
+
+
+class Axis(NamedTuple):
+    """One axis of an image and of the windows on it: ``length`` elements, ``before`` and ``after`` of padding."""
+
+    length: int
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Elements from the first to the last of a window."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def count(self) -> int:
+        """Windows."""
+        return (self.length + self.before + self.after - self.reach) // self.stride + 1
+
+    def inside(self, tap: int, first: int = 0, last: int | None = None) -> tuple[slice, slice]:
+        """Of windows ``first`` to ``last``: those whose element number ``tap`` is no padding, and which elements they are."""
+        last = self.count if last is None else last
+        offset = tap * self.dilation - self.before
+        begin = max(first, -(offset // self.stride))
+        end = max(begin, min(last, (self.length - 1 - offset) // self.stride + 1))
+        start = begin * self.stride + offset
+        return slice(begin - first, end - first), slice(start, start + (end - begin - 1) * self.stride + 1, self.stride)
+
+
+class Geometry(NamedTuple):
+    """A convolution of images (height, width, channels) to ``n_out`` channels, in ``groups``."""
+
+    rows: Axis
+    columns: Axis
+    channels: int
+    n_out: int
+    groups: int = 1
+
+    @property
+    def output(self) -> Shape:
+        return self.rows.count, self.columns.count, self.n_out
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of one sample."""
+        return self.rows.count * self.columns.count
+
+    @property
+    def patch(self) -> int:
+        """Input elements that an output element is computed from."""
+        return self.rows.kernel * self.columns.kernel * self.channels // self.groups
+
+
+def pair(name: str, value: Any, least: int = 1) -> Pair:
+    """A whole number for both axes, or one for each."""
+    both = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(both) != 2 or not all(type(n) is int and n >= least for n in both):
+        raise ValueError(f"{name}={value!r}): a whole number from {least} on, or a pair of them (height, width)")
+    return both
+
+
+def axis(length: int, kernel: int, stride: int, padding: int | str, dilation: int = 1) -> Axis:
+    """An axis with its padding in numbers. "same" gives ceil(length / stride) windows, the odd element after (as TensorFlow)."""
+    if padding == "same":
+        windows = -(-length // stride)
+        total = max((windows - 1) * stride + dilation * (kernel - 1) + 1 - length, 0)
+        return Axis(length, kernel, stride, total // 2, total - total // 2, dilation)
+    both = 0 if isinstance(padding, str) else padding
+    return Axis(length, kernel, stride, both, both, dilation)
+
+
+def check_image(layer: Any, shape: Shape) -> None:
+    """Refuse samples that are no images."""
+    if len(shape) != 3:
+        hint = f"; put Reshape({(*shape, 1)}) before it" if len(shape) == 2 else ""
+        raise ValueError(f"{layer!r} needs images (N, height, width, channels), the samples here have shape {shape}{hint}")
+
+
+def check_windows(layer: Any, shape: Shape, *axes: Axis) -> None:
+    """Refuse windows that are larger than the padded image."""
+    for a in axes:
+        if a.count < 1:
+            padded = [b.length + b.before + b.after for b in axes]
+            raise ValueError(
+                f"{layer!r}: a window reaches over {tuple(b.reach for b in axes)} pixels, the image with its padding has "
+                f"{tuple(padded)}: samples of shape {shape} are too small"
+            )

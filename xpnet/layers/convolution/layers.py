@@ -1,0 +1,111 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpnet.backends.device import Array
+from xpnet.checks import check_count
+from xpnet.initializers import Initializer, he_normal, zeros
+from xpnet.layers.base import Layer, Shape
+from xpnet.layers.convolution.geometry import Geometry, axis, check_image, check_windows, pair
+from xpnet.layers.convolution.plan import METHODS, Method, plan, unsuited
+from xpnet.parameters import Maker
+from xpnet.step import Pass
+
+
+class Conv2d(Layer):
+    """Convolution (cross-correlation) of images with ``n_out`` kernels.  LeCun et al., 1998.
+
+    x (N, H, W, C) -> y (N, H', W', n_out);  W (kh, kw, C / groups, n_out);  b (n_out,).
+    ``kernel``, ``stride`` and ``dilation`` are a number or a pair (height, width); ``padding`` is one too, or "same"
+    (H' = ceil(H / stride), what is odd goes after) or "valid". H' = (H + padding - dilation (kh - 1) - 1) // stride + 1.
+
+    How it is computed is planned from shapes and device; ``method`` forces one: "product" (1x1), "winograd" (kernels up to
+    5x5 of stride 1; in float32 about three times as inexact as the others, never with ``exact=True``), "taps" (depthwise),
+    "im2col". ``workspace`` bounds the bytes of what it gathers at a time, None leaves it to the device.
+    """
+
+    blockwise = owns_output = owns_dx = True
+
+    def __init__(
+        self,
+        n_out: int,
+        kernel: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        init: Initializer = he_normal,
+        bias_init: Initializer = zeros,
+        method: str = "auto",
+        exact: bool = False,
+        workspace: int | None = None,
+    ):
+        self.n_out, self.groups = check_count("Conv2d(n_out", n_out), check_count("Conv2d(groups", groups)
+        self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
+        self.bias, self.init, self.bias_init = bias, init, bias_init
+        self.method, self.exact, self.workspace = method, exact, workspace
+        for name, value, least in (
+            ("kernel", kernel, 1),
+            ("stride", stride, 1),
+            ("dilation", dilation, 1),
+            ("padding", padding, 0),
+        ):
+            if not (name == "padding" and value in ("same", "valid")):
+                pair(f"Conv2d({name}", value, least)
+        if n_out % groups:
+            raise ValueError(
+                f"Conv2d(n_out={n_out}, groups={groups}): every group makes as many outputs, so n_out is a multiple"
+            )
+        if method not in ("auto", *METHODS):
+            raise ValueError(f"Conv2d(method={method!r}): choose 'auto', {', '.join(map(repr, METHODS))}")
+        if exact and method == "winograd":
+            raise ValueError("Conv2d(method='winograd', exact=True): Winograd's is the one method that is not exact")
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        check_image(self, shape)
+        (kernels, strides, dilations), channels = map(pair, ("", "", ""), (self.kernel, self.stride, self.dilation)), shape[2]
+        paddings = (self.padding,) * 2 if isinstance(self.padding, str) else pair("", self.padding, 0)
+        rows, columns = map(axis, shape[:2], kernels, strides, paddings, dilations)
+        check_windows(self, shape, rows, columns)
+        if channels % self.groups:
+            raise ValueError(f"{self!r}: {channels} channels cannot be cut into {self.groups} groups")
+        self.geometry = Geometry(rows, columns, channels, self.n_out, self.groups)
+        if self.method != "auto" and (why := unsuited(self.method, self.geometry)):
+            raise ValueError(f"{self!r}: the method does not suit samples of shape {shape}: {why}")
+        self.W = make.parameter("W", (*kernels, channels // self.groups, self.n_out), self.init)
+        self.b = make.parameter("b", (self.n_out,), self.bias_init, decay=False) if self.bias else None
+        return self.geometry.output
+
+    def plan(self, device: Any) -> Method:
+        """How this layer computes on the device."""
+        return plan(self.geometry, device, self.method, self.exact, self.workspace)
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
+        y = step.keep((len(x), *self.geometry.output))
+        self.plan(step.device).forward(x, self.W, y, step)
+        if self.b:
+            b = step.once((self, "b"), lambda step: step.broad(self.b.value, self.geometry.pixels, keep=True))
+            pixels = y.reshape(-1, len(b))
+            step.xp.add(pixels, b, out=pixels)
+        return y, x
+
+    def backward(self, dy: Array, x: Array, step: Pass) -> Array | None:
+        method = self.plan(step.device)
+        if self.b:
+            with step.total(self.b) as total:
+                total.add_rows(step.rows(dy), step)
+        method.weight_gradient(x, dy, self.W, step)
+        if not step.needs_dx:
+            return None
+        step.arena.scratch.taken = 0
+        dx = step.keep(x.shape)
+        method.input_gradient(dy, self.W, dx, step)
+        return dx
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return math.prod(output_shape) * (2 * self.geometry.patch + self.bias)
