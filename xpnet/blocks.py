@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from xpnet.layers.base import Layer, Shape
     from xpnet.parameters import Parameter
 
-LANES = 8  # partial sums of each gradient: so many workers can share a batch
+LANES = 8  # partial sums of each gradient: so many workers can share a batch,
+LANE_BYTES = 1 << 27  # unless they would take more memory than this
 
 
 class Run:
@@ -53,6 +54,10 @@ class Run:
             return cache.cut.backward(dy, step)
         return complete(backward_through(self.layers, self.first, dy, cache, step), step)
 
+    def all_layers(self) -> list[Layer]:
+        """The layers at any depth."""
+        return [layer for top in self.layers for layer in (top, *top.walk())]
+
     def refuse(self, reason: str) -> None:
         """Take the batch as a whole from now on."""
         self.refused = True
@@ -63,7 +68,7 @@ class Run:
 
     def _cut(self, x: Array, step: Pass) -> Cut:
         """The buffers and plans of passes like this one, new ones where those are still needed for another's backward."""
-        changes = sum(layer.changes for top in self.layers for layer in (top, *top.walk()))
+        changes = sum(layer.changes for layer in self.all_layers())
         key = (changes, step.network.parameters.version, step.device.workers.count, step.updates_state, step.input_gradient)
         cut = step.arena.kin.get(self)
         if cut is None or cut.key != key or cut.lent:
@@ -83,9 +88,11 @@ class Cut:
 
     def __init__(self, run: Run, key: tuple, x: Array, step: Pass):
         self.run, self.key, self.device, self.dtype = run, key, step.device, step.dtype
-        self.rows = step.device.block_rows(len(x), max(map(math.prod, run.shapes)) * step.dtype.itemsize)
-        n = len(self.rows)
-        lanes = min(LANES, n)
+        weights = [layer.weight_size(step.device) * step.dtype.itemsize for layer in run.all_layers()]
+        row_bytes = max(map(math.prod, run.shapes)) * step.dtype.itemsize
+        n = step.device.block_count(len(x), row_bytes, max(weights))
+        self.rows = [slice(len(x) * b // n, len(x) * (b + 1) // n) for b in range(n)]
+        lanes = min(LANES, n, max(LANE_BYTES // max(sum(weights), 1), 2))
         self.lanes = [b * lanes // n for b in range(n)]
         self.threads = min(step.device.workers.count, lanes)
         self.workers = [lane * self.threads // lanes for lane in self.lanes]
@@ -129,10 +136,11 @@ class Cut:
         """Outputs of the whole batch."""
         step.xp.copyto(self.x, x)
         if self.forward_plan is None:
-            self.caches, self.made = [], {}
+            self.caches = []
             self.joint.reset()
             self.caches, self.forward_plan = self._work(self._forward, step, record=self.forwards > 0)
             self.forwards += 1
+            self.made = {}
         else:
             self.forward_plan.replay(step)
         y = step.keep(self.y.shape)
@@ -148,6 +156,7 @@ class Cut:
             record = self.forward_plan is not None and self.backwards > 0
             self.backward_plan = self._work(self._backward, step, record)[1]
             self.backwards += 1
+            self.made = {}
         else:
             self.backward_plan.replay(step)
         if not step.needs_dx:
@@ -175,7 +184,8 @@ class Cut:
             for total in self.sums.values():
                 total.begin(joint)
             results = self._drive(flow, joint, step, plan)
-            self._add_up(step, plan)
+            if flow == self._backward:
+                self._add_up(step, plan)
         if plan and plan.recorder.refused:
             self.run.refuse(plan.recorder.refused)
             return results, None
@@ -233,6 +243,9 @@ class Part(Pass):
 
     def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         return self.seen(self.arena.scratch.empty(shape, dtype))
+
+    def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
+        return self.seen(super().lasting(key, shape))
 
     @property
     def shares(self) -> Array:

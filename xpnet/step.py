@@ -151,6 +151,7 @@ class Scratch:
         self._device, self._dtype = device, dtype
         self._blocks: list[Array] = []
         self._views: dict[tuple, Array] = {}
+        self._lasting: dict[Any, Array] = {}
         self.taken = 0
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
@@ -161,10 +162,17 @@ class Scratch:
         self.taken += 1
         return self._views[key]
 
+    def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
+        """Memory for this key alone, zeros at first, that keeps what is written to it."""
+        if key not in self._lasting:
+            self._lasting[key] = self._device.empty(shape, self._dtype)
+            self._lasting[key].fill(0)
+        return self._lasting[key]
+
     @property
     def nbytes(self) -> int:
         """Bytes of all blocks."""
-        return sum(block.nbytes for block in self._blocks)
+        return sum(block.nbytes for block in (*self._blocks, *self._lasting.values()))
 
     def _view(self, i: int, shape: tuple[int, ...], dtype: np.dtype) -> Array:
         size = math.prod(shape) * dtype.itemsize
@@ -287,6 +295,10 @@ class Pass:
     def result(self) -> Array:
         """A fresh 0-d array for a loss: the receiver's own."""
         return self.results.next()
+
+    def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
+        """Scratch memory that is shared under this key alone: zeros at first, later what was written to it before."""
+        return self.arena.scratch.lasting(key, shape)
 
     def over(self, a: Array) -> Array:
         """Where to write what takes the place of a layer's input (or in backward of ``dy``): over it if nobody needs it more."""

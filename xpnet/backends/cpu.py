@@ -42,19 +42,16 @@ class CPU(Device):
     xp = np
     block_size = 1 << 16  # 64 Ki elements: four float32 operands fit a 2 MiB level-2 cache
     takes_blocks = True
-    block_bytes = int(
-        os.environ.get("BLOCK_BYTES", 1 << 18)
-    )  # of the largest array of a block, which with its workspace fits that cache
-    workspace_bytes = int(os.environ.get("WS", 1 << 20))
+    block_bytes = 1 << 19  # of the largest array of a block of rows
+    workspace_bytes = 600 << 10  # so that an array of a convolution's workspace, with two more, fits that cache
     _here = contextlib.nullcontext()
 
     def __init__(self, name: str):
         super().__init__(name)
         self.workers = Workers(int(os.environ.get("XPNET_THREADS", cores())))
 
-    def block_rows(self, n: int, row_bytes: int) -> list[slice]:
-        blocks = min(n, -(-n * row_bytes // self.block_bytes))
-        return [slice(n * b // blocks, n * (b + 1) // blocks) for b in range(blocks)]
+    def block_count(self, n: int, row_bytes: int, weight_bytes: int) -> int:
+        return min(n, -(-n * row_bytes // max(self.block_bytes, weight_bytes // 16)))
 
     def shared_matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         (n, k), m = a.shape, b.shape[1]
@@ -82,7 +79,7 @@ class CPU(Device):
         return _largest_divisor(rows, 4096 // width)
 
     def preferred_convolution(self, geometry: Any, suited: list[str]) -> str:
-        if "winograd" in suited and min(geometry.channels, geometry.n_out) < 16:
+        if "winograd" in suited and min(geometry.channels, geometry.n_out) < 4:
             return next(name for name in suited if name != "winograd")
         return suited[0]
 

@@ -110,6 +110,10 @@ class Device:
         bits = a.view(f"uint{8 * a.itemsize}") & ((1 << 8 * a.itemsize - 1) - 1)  # whatever the sign
         return bool((bits == UNWRITTEN[a.itemsize]).any())
 
+    def block_count(self, n: int, row_bytes: int, weight_bytes: int) -> int:
+        """In how many blocks to take ``n`` rows of this size, which layers with so many bytes of weights work on."""
+        raise NotImplementedError
+
     def shared_matmul(self, a: Array, b: Array, out: Array) -> Array:
         """Product of two matrices, shared among the workers where there are any."""
         return self.xp.matmul(a, b, out=out)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from xpnet.backends.device import Array
+from xpnet.backends.device import Array, Device
 from xpnet.flow import Flow, complete
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Layer(Configured):
     owns_output = False
     #: True where the gradient by the input is a buffer of the layer's own: the layer before may overwrite it.
     owns_dx = False
+    #: True where an output is computed from a window of the image.
+    gathers = False
     #: True for :class:`Meeting`.
     meets = False
     #: How often an attribute was set: a record of what the layer does holds until the next time.
@@ -81,6 +83,10 @@ class Layer(Configured):
                 if isinstance(child, Layer):
                     yield child
                     yield from child.walk()
+
+    def weight_size(self, device: Device) -> int:
+        """Elements of what the gradient of its weights is summed in on the device, if that is worth saying: they may be many."""
+        return 0
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         """Floating-point operations of one sample's forward pass; one per output element unless overridden."""

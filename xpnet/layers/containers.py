@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from xpnet.backends.device import Array
@@ -123,27 +124,42 @@ class Residual(Chain):
 
 
 class Sections:
-    """The layers of a chain, those that are neighbours and take images in blocks as one :class:`xpnet.blocks.Run`.
+    """The layers of a chain, neighbours that take images in blocks joined to a :class:`xpnet.blocks.Run`.
 
     ``first`` is the index of the first of the ``sections`` that has parameters.
     """
 
     def __init__(self, layers: tuple[Layer, ...], shapes: list[Shape], first: int):
         self.sections: list[Any] = []
-        self.first = len(layers)
-        start = 0
-        for blockwise, group in itertools.groupby(layers, key=takes_blocks):
-            count = len(list(group))
-            stop = start + count
-            between = shapes[start : stop + 1]
-            runs = blockwise and max(map(len, between)) >= IMAGE_AXES
+        starts = [*_starts(layers, shapes), len(layers)]
+        self.first = len(starts) - 1
+        for start, stop in itertools.pairwise(starts):
             if start <= first < stop:
-                self.first = len(self.sections) + (0 if runs else first - start)
-            if runs:
-                self.sections.append(Run(layers[start:stop], between, min(max(first - start, 0), count)))
+                self.first = len(self.sections)
+            between = shapes[start : stop + 1]
+            if takes_images(layers, shapes, start):
+                self.sections.append(Run(layers[start:stop], between, min(max(first - start, 0), stop - start)))
             else:
-                self.sections.extend(layers[start:stop])
-            start = stop
+                self.sections.append(layers[start])
+
+
+def _starts(layers: tuple[Layer, ...], shapes: list[Shape]) -> Iterator[int]:
+    """Where sections begin: at every layer that takes no blocks, behind it, and where images have become half as large.
+
+    (Blocks of small images have more rows. Only a layer that gathers windows begins anew: what follows it comes along.)
+    """
+    largest = 0
+    for i, layer in enumerate(layers):
+        size = max(math.prod(shapes[i]), math.prod(shapes[i + 1]))
+        joins = i > 0 and takes_images(layers, shapes, i - 1) and takes_images(layers, shapes, i)
+        if not joins or (layer.gathers and 2 * size <= largest):
+            largest = 0
+            yield i
+        largest = max(largest, size)
+
+
+def takes_images(layers: tuple[Layer, ...], shapes: list[Shape], i: int) -> bool:
+    return takes_blocks(layers[i]) and len(shapes[i]) >= IMAGE_AXES
 
 
 def takes_blocks(layer: Layer) -> bool:

@@ -59,6 +59,11 @@ class Geometry(NamedTuple):
         return self.rows.count * self.columns.count
 
     @property
+    def weights(self) -> int:
+        """Elements of the kernel."""
+        return self.patch * self.n_out
+
+    @property
     def patch(self) -> int:
         """Input elements that an output element is computed from."""
         return self.rows.kernel * self.columns.kernel * self.channels // self.groups

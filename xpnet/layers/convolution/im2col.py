@@ -19,7 +19,7 @@ class Im2col:
     name = "im2col"
 
     def __init__(self, geometry: Geometry, budget: int):
-        self.geometry, self.budget = geometry, budget
+        self.geometry, self.budget, self.weight_size = geometry, budget, geometry.weights
 
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         kernel = self._kernel(W, step)
@@ -29,7 +29,7 @@ class Im2col:
             self._products(self._patches(x[images], first, last, step), kernel, out, step)
             step.arena.scratch.taken = taken
 
-    def weight_gradient(self, x: Array, dy: Array, W: Parameter, step: Pass) -> None:
+    def backward(self, x: Array, dy: Array, W: Parameter, dx: Array | None, step: Pass) -> None:
         groups, o = self.geometry.groups, W.shape[-1]
         shape = (groups, W.size // o, o // groups)
 
@@ -39,21 +39,18 @@ class Im2col:
         with step.total(W, *((shape, ungroup) if groups > 1 else ())) as total:
             for images, first, last in self._chunks(len(x)):
                 taken = step.arena.scratch.taken
-                patches = self._patches(x[images], first, last, step).transpose(0, 2, 1)
                 gradients = self._by_group(dy[images, first:last].reshape(-1, o), step)
+                begun = step.arena.scratch.taken
+                patches = self._patches(x[images], first, last, step).transpose(0, 2, 1)
                 total.add(lambda out, a=patches, b=gradients: self._each(a, b, out.reshape(shape), step), step)
+                step.arena.scratch.taken = begun
+                if dx is not None:
+                    if first == 0:
+                        dx[images].fill(0)
+                    patches = step.scratch((groups, gradients.shape[1], shape[1]))
+                    self._each(gradients, self._kernel(W, step).transpose(0, 2, 1), patches, step)
+                    self._scatter(patches, first, last, dx[images], step)
                 step.arena.scratch.taken = taken
-
-    def input_gradient(self, dy: Array, W: Parameter, dx: Array, step: Pass) -> None:
-        g, kernel = self.geometry, self._kernel(W, step)
-        dx.fill(0)
-        for images, first, last in self._chunks(len(dy)):
-            taken = step.arena.scratch.taken
-            gradients = self._by_group(dy[images, first:last].reshape(-1, dy.shape[-1]), step)
-            patches = step.scratch((g.groups, gradients.shape[1], g.patch))
-            self._each(gradients, kernel.transpose(0, 2, 1), patches, step)
-            self._scatter(patches, first, last, dx[images], step)
-            step.arena.scratch.taken = taken
 
     def _chunks(self, n: int) -> list[tuple[slice, int, int]]:
         """Images and rows of output to be taken at a time."""

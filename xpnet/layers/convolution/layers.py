@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from xpnet.backends.device import Array
+from xpnet.backends.device import Array, Device
 from xpnet.checks import check_count
 from xpnet.initializers import Initializer, he_normal, zeros
 from xpnet.layers.base import Layer, Shape
@@ -27,7 +26,7 @@ class Conv2d(Layer):
     "im2col". ``workspace`` bounds the bytes of what it gathers at a time, None leaves it to the device.
     """
 
-    blockwise = owns_output = owns_dx = True
+    blockwise = owns_output = owns_dx = gathers = True
 
     def __init__(
         self,
@@ -81,9 +80,12 @@ class Conv2d(Layer):
         self.b = make.parameter("b", (self.n_out,), self.bias_init, decay=False) if self.bias else None
         return self.geometry.output
 
-    def plan(self, device: Any) -> Method:
+    def plan(self, device: Device) -> Method:
         """How this layer computes on the device."""
         return plan(self.geometry, device, self.method, self.exact, self.workspace)
+
+    def weight_size(self, device: Device) -> int:
+        return self.plan(device).weight_size
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         y = step.keep((len(x), *self.geometry.output))
@@ -95,16 +97,11 @@ class Conv2d(Layer):
         return y, x
 
     def backward(self, dy: Array, x: Array, step: Pass) -> Array | None:
-        method = self.plan(step.device)
         if self.b:
             with step.total(self.b) as total:
                 total.add_rows(step.rows(dy), step)
-        method.weight_gradient(x, dy, self.W, step)
-        if not step.needs_dx:
-            return None
-        step.arena.scratch.taken = 0
-        dx = step.keep(x.shape)
-        method.input_gradient(dy, self.W, dx, step)
+        dx = step.keep(x.shape) if step.needs_dx else None
+        self.plan(step.device).backward(x, dy, self.W, dx, step)
         return dx
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:

@@ -14,25 +14,25 @@ class Pointwise:
     name = "product"
 
     def __init__(self, geometry: Geometry, budget: int):
+        self.weight_size = geometry.weights
         self.strides = geometry.rows.stride, geometry.columns.stride
 
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         step.xp.matmul(self._pixels(x, step), self._kernel(W.value), out=step.rows(y))
 
-    def weight_gradient(self, x: Array, dy: Array, W: Parameter, step: Pass) -> None:
-        pixels = self._pixels(x, step)
+    def backward(self, x: Array, dy: Array, W: Parameter, dx: Array | None, step: Pass) -> None:
+        pixels, gradients = self._pixels(x, step), step.rows(dy)
         with step.total(W) as total:
-            total.add(lambda out: step.xp.matmul(pixels.T, step.rows(dy), out=self._kernel(out)), step)
-
-    def input_gradient(self, dy: Array, W: Parameter, dx: Array, step: Pass) -> None:
-        if self.strides == (1, 1):
-            step.xp.matmul(step.rows(dy), self._kernel(W.value).T, out=step.rows(dx))
+            total.add(lambda out: step.xp.matmul(pixels.T, gradients, out=self._kernel(out)), step)
+        if dx is None:
             return
-        apart = self._seen(dx)
-        pixels = step.scratch(apart.shape)
-        step.xp.matmul(step.rows(dy), self._kernel(W.value).T, out=step.rows(pixels))
+        if self.strides == (1, 1):
+            step.xp.matmul(gradients, self._kernel(W.value).T, out=step.rows(dx))
+            return
+        apart = step.scratch(self._seen(dx).shape)
+        step.xp.matmul(gradients, self._kernel(W.value).T, out=step.rows(apart))
         dx.fill(0)
-        step.xp.copyto(apart, pixels)
+        step.xp.copyto(self._seen(dx), apart)
 
     def _seen(self, x: Array) -> Array:
         """The pixels that windows fall on."""

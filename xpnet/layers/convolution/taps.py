@@ -16,19 +16,14 @@ class Taps:
     name = "taps"
 
     def __init__(self, geometry: Geometry, budget: int):
-        self.geometry = geometry
+        self.geometry, self.weight_size = geometry, geometry.weights
 
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         y.fill(0)
         for i, j, pixels, windows in self._taps():
             self._add(y[windows], x[pixels], W.value[i, j, 0], step)
 
-    def input_gradient(self, dy: Array, W: Parameter, dx: Array, step: Pass) -> None:
-        dx.fill(0)
-        for i, j, pixels, windows in self._taps():
-            self._add(dx[pixels], dy[windows], W.value[i, j, 0], step)
-
-    def weight_gradient(self, x: Array, dy: Array, W: Parameter, step: Pass) -> None:
+    def backward(self, x: Array, dy: Array, W: Parameter, dx: Array | None, step: Pass) -> None:
         def sums(out: Array) -> None:
             for i, j, pixels, windows in self._taps():
                 taken = step.arena.scratch.taken
@@ -39,6 +34,10 @@ class Taps:
 
         with step.total(W) as total:
             total.add(sums, step)
+        if dx is not None:
+            dx.fill(0)
+            for i, j, pixels, windows in self._taps():
+                self._add(dx[pixels], dy[windows], W.value[i, j, 0], step)
 
     def _add(self, target: Array, source: Array, vector: Array, step: Pass) -> None:
         taken = step.arena.scratch.taken
