@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xpnet.backends.device import Array, DTypeLike
+from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.backends.recording import Call, Recorder, plain, recorded, replay
 from xpnet.flow import Flow, backward_through, complete, forward_through
 from xpnet.step import Arena, Pass, Scratch, Total
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LANES = 8  # partial sums of each gradient: so many workers can share a batch,
 LANE_BYTES = 1 << 27  # unless they would take more memory than this
+SUM_STEP = 16  # elements to whose multiples sums are aligned
 
 
 class Run:
@@ -88,16 +89,18 @@ class Cut:
 
     def __init__(self, run: Run, key: tuple, x: Array, step: Pass):
         self.run, self.key, self.device, self.dtype = run, key, step.device, step.dtype
-        weights = [layer.weight_size(step.device) * step.dtype.itemsize for layer in run.all_layers()]
-        row_bytes = max(map(math.prod, run.shapes)) * step.dtype.itemsize
-        n = step.device.block_count(len(x), row_bytes, max(weights))
+        weights, size = [layer.weight_size(step.device) for layer in run.all_layers()], step.dtype.itemsize
+        n = step.device.block_count(len(x), size * max(map(math.prod, run.shapes)), size * max(weights))
         self.rows = [slice(len(x) * b // n, len(x) * (b + 1) // n) for b in range(n)]
-        lanes = min(LANES, n, max(LANE_BYTES // max(sum(weights), 1), 2))
+        lanes = min(LANES, n, max(LANE_BYTES // (size * sum(weights) + 1), 2))
         self.lanes = [b * lanes // n for b in range(n)]
         self.threads = min(step.device.workers.count, lanes)
         self.workers = [lane * self.threads // lanes for lane in self.lanes]
         self.shares = tuple((r.stop - r.start) / len(x) for r in self.rows)
-        scratch = [Scratch(self.device, self.dtype) for _ in range(self.threads)]
+        self.memory = step.arena.kin.setdefault(Shared, Shared(step.device, step.dtype))
+        if step.training:
+            self.memory.reserve(lanes, sum(weights) + 2 * SUM_STEP * len(weights))
+        scratch = [self.memory.scratch(k) for k in range(self.threads)]
         self.joint, *self.helpers = (Arena(self.device, self.dtype, step.arena, s) for s in (None, *scratch))
         self.arenas = self._block_arenas(step, scratch)
         self.x, self.y = self._empty(x.shape), self._empty((len(x), *run.shapes[-1]))
@@ -122,6 +125,17 @@ class Cut:
 
     def _empty(self, shape: Shape) -> Array:
         return self.device.empty(shape, self.dtype)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what passes from layer to layer, or waits for the backward pass."""
+        arenas = {id(arena): arena for arena in self.arenas}.values()
+        return sum(part.nbytes for part in (*arenas, self.joint, self.x, self.y, self.dy, self.dx))
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of scratch memory that no worker has: :class:`Shared` has the rest."""
+        return self.joint.scratch.nbytes
 
     def lend(self) -> Loan:
         loan = Loan(self)
@@ -182,7 +196,7 @@ class Cut:
         with plan.recording() if plan else contextlib.nullcontext():
             joint = Part(step, self.joint, plan, self.shares)
             for total in self.sums.values():
-                total.begin(joint)
+                total.begin(self, joint)
             results = self._drive(flow, joint, step, plan)
             if flow == self._backward:
                 self._add_up(step, plan)
@@ -218,6 +232,37 @@ class Cut:
             total.finish(helper)
 
 
+class Shared:
+    """What the cuts of one pass use in turn: each worker's scratch memory, each lane's memory for sums."""
+
+    def __init__(self, device: Device, dtype: DTypeLike):
+        self._device, self._dtype = device, dtype
+        self._scratch: dict[int, Scratch] = {}
+        self._lanes: dict[int, Array] = {}
+
+    def scratch(self, worker: int) -> Scratch:
+        return self._scratch.setdefault(worker, Scratch(self._device, self._dtype))
+
+    def reserve(self, lanes: int, size: int) -> None:
+        """Have so many elements for each lane."""
+        for lane in range(lanes):
+            if lane not in self._lanes or len(self._lanes[lane]) < size:
+                self._lanes[lane] = self._device.empty((size,), self._dtype)
+
+    def lane(self, lane: int, start: int, shape: tuple[int, ...]) -> Array:
+        """An array that begins at element ``start`` of a lane's memory, which grows where it is too short."""
+        stop = start + math.prod(shape)
+        if len(self._lanes[lane]) < stop:
+            self._lanes[lane] = self._device.empty((stop,), self._dtype)
+        return self._lanes[lane][start:stop].reshape(shape)
+
+    @property
+    def shared_bytes(self) -> int:
+        return sum(part.nbytes for part in (*self._scratch.values(), *self._lanes.values()))
+
+    kept_bytes = 0
+
+
 class Part(Pass):
     """What layers see of a pass that is made in parts; in a recording its arrays note what is done with them."""
 
@@ -239,7 +284,13 @@ class Part(Pass):
         return recorded(a) if self.plan else a
 
     def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        return recorded(self.arena.again(shape, dtype)) if self.plan else self.arena.empty(shape, dtype)
+        if self.plan is None:
+            return self.arena.empty(shape, dtype)
+        found = self.arena.again(shape, dtype)
+        if found is None:
+            self.plan.recorder.refuse("a pass asks for other buffers than the one before")
+            found = self.device.empty(shape, dtype or self.dtype)
+        return recorded(found)
 
     def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
         return self.seen(self.arena.scratch.empty(shape, dtype))
@@ -294,22 +345,26 @@ class Block(Part):
         shape: tuple[int, ...] | None = None,
         finish: Callable[[Array, Pass], object] | None = None,
     ) -> Iterator[Total]:
-        sums = self.cut.sums
-        if parameter.name not in sums:
-            lanes = [self.device.empty(shape or parameter.shape, self.dtype) for _ in range(self.cut.lanes[-1] + 1)]
-            sums[parameter.name] = Sum(parameter, finish, lanes)
-            sums[parameter.name].begin(self)
-        yield sums[parameter.name].totals[self.cut.lanes[self.index]]
+        cut, name = self.cut, parameter.name
+        if name not in cut.sums:
+            start = max((s.stop for s in cut.sums.values()), default=0)
+            cut.sums[name] = Sum(parameter, finish, start, shape or parameter.shape)
+            cut.sums[name].begin(cut, self)
+        yield cut.sums[name].totals[cut.lanes[self.index]]
 
 
 class Sum:
-    """A parameter's gradient, in one total for each lane."""
+    """A parameter's gradient, in one total for each lane: from element ``start`` on of the lane's memory."""
 
-    def __init__(self, parameter: Parameter, finish: Callable[[Array, Pass], object] | None, lanes: list[Array]):
-        self.parameter, self._finish, self._lanes = parameter, finish, lanes
+    def __init__(
+        self, parameter: Parameter, finish: Callable[[Array, Pass], object] | None, start: int, shape: tuple[int, ...]
+    ):
+        self.parameter, self._finish, self._start, self._shape = parameter, finish, start, shape
+        self.stop = start + -(-math.prod(shape) // SUM_STEP) * SUM_STEP
 
-    def begin(self, step: Part) -> None:
-        self.totals = [Total(step.seen(lane)) for lane in self._lanes]
+    def begin(self, cut: Cut, step: Part) -> None:
+        lanes = (cut.memory.lane(k, self._start, self._shape) for k in range(cut.lanes[-1] + 1))
+        self.totals = [Total(step.seen(lane)) for lane in lanes]
 
     def finish(self, step: Part) -> None:
         whole, *others = (total.array for total in self.totals)

@@ -69,6 +69,34 @@ class Flatten(Layer):
         return 0
 
 
+class Reshape(Layer):
+    """Each sample in another shape, row-major: x (N, ...) -> y (N, *shape). One number of ``shape`` may be -1: what is left."""
+
+    blockwise = True
+
+    def __init__(self, shape: tuple[int, ...]):
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not all(type(n) is int and (n >= 1 or n == -1) for n in sizes) or sizes.count(-1) > 1:
+            raise ValueError(f"Reshape({shape!r}): whole numbers from 1 on, of which one may be -1")
+        self.shape = sizes
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        size, known = math.prod(shape), math.prod(n for n in self.shape if n != -1)
+        if size % known or (-1 not in self.shape and size != known):
+            raise ValueError(f"{self!r}: samples of shape {shape} have {size} elements, which do not make that shape")
+        return tuple(size // known if n == -1 else n for n in self.shape)
+
+    def forward(self, x: Array, step: Pass) -> tuple[Array, Shape]:
+        size, known = math.prod(x.shape[1:]), math.prod(n for n in self.shape if n != -1)
+        return x.reshape(len(x), *(size // known if n == -1 else n for n in self.shape)), x.shape
+
+    def backward(self, dy: Array, shape: Shape, step: Pass) -> Array:
+        return dy.reshape(shape)
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return 0
+
+
 class Identity(Layer):
     """``y = x``: the output activation of regression, or a place holder."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array, Device
 from xpnet.flow import Flow, complete
+from xpnet.parameters import Parameter
 
 if TYPE_CHECKING:
     from xpnet.parameters import Maker
@@ -85,8 +86,8 @@ class Layer(Configured):
                     yield from child.walk()
 
     def weight_size(self, device: Device) -> int:
-        """Elements of what the gradient of its weights is summed in on the device, if that is worth saying: they may be many."""
-        return 0
+        """Elements of what the gradients of its own parameters are summed in on the device."""
+        return sum(p.size for p in vars(self).values() if isinstance(p, Parameter) and p.trainable)
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         """Floating-point operations of one sample's forward pass; one per output element unless overridden."""

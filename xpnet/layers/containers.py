@@ -123,6 +123,110 @@ class Residual(Chain):
         return f"Residual({', '.join([*map(repr, self.layers), *shortcut])})"
 
 
+class Branches(Meeting):
+    """Layers side by side, each given the same input."""
+
+    def __init__(self, *branches: Layer):
+        self.branches = check_layers(type(self).__name__, branches)
+        if len(branches) < 2:
+            raise ValueError(f"{type(self).__name__} joins the outputs of two layers or more, {len(branches)} given")
+
+    @property
+    def blockwise(self) -> bool:
+        return all(map(takes_blocks, self.branches))
+
+    def build(self, shape: Shape, make: Maker) -> Shape:
+        self.input_shape = shape
+        self.shapes = [tuple(layer.build(shape, make.child(str(i), layer))) for i, layer in enumerate(self.branches)]
+        return self.joined_shape()
+
+    def joined_shape(self) -> Shape:
+        """Per-sample output shape for those of the branches; refuses what does not fit together."""
+        raise NotImplementedError
+
+    def _outputs(self, x: Array, step: Pass) -> Flow:
+        outputs, caches = [], []
+        for layer in self.branches:
+            y, cache = yield from forward_through((layer,), x, step)
+            outputs.append(y)
+            caches.append(cache)
+        return outputs, caches
+
+    def _sum_backward(self, gradients: list[Array], caches: list, step: Pass) -> Flow:
+        """The sum of what the branches give for these gradients by their outputs."""
+        total = None
+        for layer, dy, cache in zip(self.branches, gradients, caches, strict=True):
+            dx = yield from backward_through((layer,), 0, dy, cache, step)
+            if step.needs_dx:
+                total = dx if total is None else step.xp.add(total, dx, out=step.keep(dx.shape))
+        return total
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return sum(layer.flops(shape, out) for layer, out in zip(self.branches, self.shapes, strict=True))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.branches))})"
+
+
+class Concatenate(Branches):
+    """``y = [branch(x) for branch in branches]``, joined along the channels. Szegedy et al., CVPR 2015 (Inception).
+
+    x (N, *shape) -> y (N, ..., sum of the branches' channels); all other axes of the branches' outputs agree.
+    """
+
+    owns_output = True
+
+    def joined_shape(self) -> Shape:
+        if any(not s or s[:-1] != self.shapes[0][:-1] for s in self.shapes):
+            raise ValueError(f"Concatenate: the branches give {self.shapes} per sample; all but the last axis must agree")
+        return (*self.shapes[0][:-1], sum(s[-1] for s in self.shapes))
+
+    def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
+        outputs, caches = yield from self._outputs(x, step)
+        y = step.keep((len(x), *self.joined_shape()))
+        for part, output in zip(self._parts(y), outputs, strict=True):
+            step.xp.copyto(part, output)
+        return y, caches
+
+    def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
+        gradients = [step.keep(part.shape) for part in self._parts(dy)]
+        for gradient, part in zip(gradients, self._parts(dy), strict=True):
+            step.xp.copyto(gradient, part)
+        return (yield from self._sum_backward(gradients, cache, step))
+
+    def _parts(self, y: Array) -> list[Array]:
+        """Each branch's channels."""
+        stops = itertools.accumulate(s[-1] for s in self.shapes)
+        return [y[..., stop - s[-1] : stop] for s, stop in zip(self.shapes, stops, strict=True)]
+
+
+class Add(Branches):
+    """``y = sum of branch(x) for branch in branches``. (:class:`Residual` is the case of one branch and a shortcut.)
+
+    x (N, *shape) -> y of the branches' output shape, in which all agree.
+    """
+
+    owns_output = True
+
+    def joined_shape(self) -> Shape:
+        if any(s != self.shapes[0] for s in self.shapes):
+            raise ValueError(f"Add: the branches give {self.shapes} per sample; they must agree")
+        return self.shapes[0]
+
+    def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
+        (first, second, *others), caches = yield from self._outputs(x, step)
+        y = step.xp.add(first, second, out=step.keep(first.shape))
+        for output in others:
+            step.xp.add(y, output, out=y)
+        return y, caches
+
+    def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
+        return (yield from self._sum_backward([dy] * len(self.branches), cache, step))
+
+    def flops(self, shape: Shape, output_shape: Shape) -> int:
+        return super().flops(shape, output_shape) + (len(self.branches) - 1) * math.prod(output_shape)
+
+
 class Sections:
     """The layers of a chain, neighbours that take images in blocks joined to a :class:`xpnet.blocks.Run`.
 

@@ -30,6 +30,11 @@ class Axis(NamedTuple):
         """Windows."""
         return (self.length + self.before + self.after - self.reach) // self.stride + 1
 
+    @property
+    def within(self) -> Pair:
+        """From which of its elements on the first window lies in the image, and up to which."""
+        return max(self.before, 0), min(self.before + self.length, self.kernel)
+
     def inside(self, tap: int, first: int = 0, last: int | None = None) -> tuple[slice, slice]:
         """Of windows ``first`` to ``last``: those whose element number ``tap`` is no padding, and which elements they are."""
         last = self.count if last is None else last

@@ -85,7 +85,7 @@ class Conv2d(Layer):
         return plan(self.geometry, device, self.method, self.exact, self.workspace)
 
     def weight_size(self, device: Device) -> int:
-        return self.plan(device).weight_size
+        return self.plan(device).weight_size + self.n_out * self.bias
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         y = step.keep((len(x), *self.geometry.output))

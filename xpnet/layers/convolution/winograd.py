@@ -93,7 +93,7 @@ class Winograd:
         rows = Axis(height, TILE * (down - 1) + length, 1, before[0] - TILE * first)
         columns = Axis(width, length, TILE, before[1])
         shape = (length, n, rows.kernel, across, c)
-        apart = step.lasting((rows, columns, shape), shape)  # what leaves the image stays zero
+        apart = step.lasting((rows.within, columns, shape), shape)  # what lies outside the image stays zero
         for part, pixels in self._pieces(apart, x, rows, columns, length, step):
             xp.copyto(part, pixels)
         half = step.scratch((t, n, rows.kernel, across * c))
@@ -127,7 +127,7 @@ class Winograd:
         ``apart[k]`` (n, rows, across, C) is element k of the windows along the width; of up to ``most`` neighbouring elements
         that have a pixel in the same windows one piece is made, so that 4 at most name no pixel twice.
         """
-        low, high = max(rows.before, 0), min(rows.before + rows.length, rows.kernel)
+        low, high = rows.within
         inside, image = apart[:, :, low:high], x[:, low - rows.before : high - rows.before]
         taps = [columns.inside(k, 0, self.across) for k in range(columns.kernel)]
         for _, group in itertools.groupby(range(columns.kernel), key=lambda k: taps[k][0]):
