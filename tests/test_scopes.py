@@ -234,9 +234,9 @@ class TestShapes:
     def test_summary_shows_what_a_users_layer_returns(self):
         net = xn.Sequential(Recurrent(4), Bend(), xn.Flatten(), branches()).build((6, 3))
         lines = net.summary().splitlines()
-        columns = [line[lines[0].index("output shape") :].split("  ")[0] for line in lines[2:-3]]
+        columns = [line[lines[0].index("output shape") :].split("  ")[0] for line in lines[2:-4]]
         assert columns == ["(N, 6, 3)", "(N, 6, 4)", "(N, 6, 4)", "(N, 24)", "(N, 5)"]
-        counts = [line.split()[-3].replace(",", "") for line in lines[3:-3]]
+        counts = [line.split()[-3].replace(",", "") for line in lines[3:-4]]
         assert counts == [str(3 * 4 + 16 + 4), "24", "0", str(24 * 3 + 3 + 24 * 2 + 2 + 4)]
 
     def test_a_list_returned_by_build_counts_as_a_shape(self):

@@ -6,6 +6,7 @@ Every buffer is asked for as in a real step, and none is touched: nothing is com
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,10 @@ class Forecast:
         return self.parameters + self.activations + self.workspace
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{megabytes(getattr(self, name))} {name}" for name in ("parameters", "activations", "workspace"))
+        parts = ", ".join(f"{name} {getattr(self, name) / 1e6:,.1f}" for name in ("parameters", "activations", "workspace"))
         return (
-            f"forecast for a training step on {self.rows} rows: {megabytes(self.total)} ({parts}), and "
-            f"{megabytes(self.vector)} for each vector of the optimizer"
+            f"forecast for a training step on {self.rows} rows: {megabytes(self.total)} ({parts}); "
+            f"optimizer {self.vector / 1e6:,.1f} a vector"
         )
 
 
@@ -54,15 +55,28 @@ def forecast(net: Sequential, rows: int) -> Forecast:
     step = Pass(net, _At(device, parameters.dtype), Results(device, parameters.dtype), True, 0, None, 0, False)
     step.arena = arena = Arena(device, parameters.dtype)
     step.keep, step.scratch, step.batch = arena.empty, arena.scratch.empty, rows
-    x = device.empty((rows, *net.input_shape), parameters.dtype)
-    outputs, cache = Chain.forward(net, x, step)
-    step.needs_dx = False
-    Chain.backward(net, device.empty(outputs.shape, parameters.dtype), cache, step)
+    x, twin = device.empty((rows, *net.input_shape), parameters.dtype), _twin(net)
+    with np.errstate(all="ignore"):
+        outputs, cache = twin.forward(x, step)
+        step.needs_dx = False
+        twin.backward(device.empty(outputs.shape, parameters.dtype), cache, step)
     kept, shared = arena.nbytes + x.nbytes, arena.scratch.nbytes
     for part in arena.kin.values():
         kept, shared = kept + part.kept_bytes, shared + part.shared_bytes
     vectors = (parameters.value, parameters.grad, parameters.state)
     return Forecast(rows, sum(v.nbytes for v in vectors), kept, shared, parameters.value.nbytes)
+
+
+def _twin(net: Sequential) -> Chain:
+    """A copy of the network's layers, with parameters that have no memory."""
+    twin, copies = Chain.__new__(Chain), {}
+    parts = {name: vars(net)[name] for name in ("layers", "shapes", "_first", "_in_blocks")}
+    vars(twin).update(copy.deepcopy(parts, copies))
+    for original in net.parameters.values():
+        if id(original) in copies:
+            views = [name for name in ("value", "grad") if name in vars(original)]
+            vars(copies[id(original)]).update({name: hollow(original.shape, net.parameters.dtype) for name in views})
+    return twin
 
 
 @dataclass

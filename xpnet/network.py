@@ -218,9 +218,13 @@ class Sequential(Chain):
         with self.device.use():
             return xp.ascontiguousarray(rows, self.parameters.dtype)
 
-    def summary(self) -> str:
-        """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes."""
-        return summarize(self)
+    def summary(self, batch_size: int = 32) -> str:
+        """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes.
+
+        Below it how convolutions are computed on the network's device, and a forecast of the memory that a training
+        step on ``batch_size`` rows takes (:mod:`xpnet.forecast`).
+        """
+        return summarize(self, check_count("summary(batch_size", batch_size))
 
     def _check_input(self, x: Array, step: Pass) -> None:
         if step.network is not self or step.begun:

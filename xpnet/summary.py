@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xpnet.forecast import forecast, megabytes
+from xpnet.layers.convolution import Conv2d
+
 if TYPE_CHECKING:
     from xpnet.layers.base import Layer
     from xpnet.network import Sequential
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 HEADINGS = ("layer", "output shape", "parameters", "FLOPs/sample", "bytes")
 
 
-def summarize(net: Sequential) -> str:
+def summarize(net: Sequential, batch_size: int) -> str:
     """One line a layer; ``bytes`` are those of its parameters. FLOPs count the forward pass (backward: about twice that)."""
     size = net.parameters.dtype.itemsize
     lines: list[tuple[str, ...]] = [("input", _shape(net.input_shape), "", "", "")]
@@ -22,14 +25,38 @@ def summarize(net: Sequential) -> str:
     total = sum(p.size for p in net.parameters.trainable)
     flops = net.flops(net.input_shape, net.output_shape)
     lines.append(("total", "", f"{total:,}", f"{flops:,}", f"{total * size:,}"))
-    state = net.parameters.state.size
+    return "\n".join([*_table(lines), _notes(net), *_convolutions(net, batch_size), _forecast(net, batch_size)])
+
+
+def _forecast(net: Sequential, batch_size: int) -> str:
+    try:
+        return str(forecast(net, batch_size))
+    except Exception as error:  # a layer of the user's that computes with something else than NumPy, say
+        return f"no forecast of memory: {type(error).__name__}: {error}"
+
+
+def _notes(net: Sequential) -> str:
     notes = [f"{net.parameters.dtype.name} on {net.device.name}"]
-    if state:
+    if state := net.parameters.state.size:
         notes.append(f"{state:,} running statistics")
-    frozen = sum(p.size for p in net.parameters.trainable if p.frozen)
-    if frozen:
+    if frozen := sum(p.size for p in net.parameters.trainable if p.frozen):
         notes.append(f"{frozen:,} parameters frozen")
-    return "\n".join([*_table(lines), "; ".join(notes)])
+    return "; ".join(notes)
+
+
+def _convolutions(net: Sequential, batch_size: int) -> list[str]:
+    """How each is computed here, and in how much memory beside its input and output."""
+    size = net.parameters.dtype.itemsize
+    rows = []
+    for path, layer in net.layer_paths.items():
+        if isinstance(layer, Conv2d):
+            method = layer.plan(net.device)
+            rows.append((path, method.name, megabytes(method.workspace(batch_size) * size), _name(layer)))
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    table = [f"  {a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in rows]
+    return ["convolutions: path, method, workspace of a worker", *table]
 
 
 def _table(lines: list[tuple[str, ...]]) -> list[str]:

@@ -52,6 +52,12 @@ class Im2col:
                     self._scatter(patches, first, last, dx[images], step)
                 step.arena.scratch.taken = taken
 
+    def workspace(self, n: int) -> int:
+        """Elements that a pass over ``n`` images works in: the patches."""
+        images, first, last = self._chunks(n)[0]
+        g = self.geometry
+        return (images.stop - images.start) * (last - first) * g.columns.count * g.patch * g.groups
+
     def _chunks(self, n: int) -> list[tuple[slice, int, int]]:
         """Images and rows of output to be taken at a time."""
         height, width, _ = self.geometry.output

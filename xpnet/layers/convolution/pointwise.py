@@ -15,7 +15,12 @@ class Pointwise:
 
     def __init__(self, geometry: Geometry, budget: int):
         self.weight_size = geometry.weights
+        self.pixels, self.channels = geometry.pixels, geometry.channels
         self.strides = geometry.rows.stride, geometry.columns.stride
+
+    def workspace(self, n: int) -> int:
+        """Elements that a pass over ``n`` images works in: the pixels that windows fall on, where those are not all."""
+        return 0 if self.strides == (1, 1) else n * self.pixels * self.channels
 
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         step.xp.matmul(self._pixels(x, step), self._kernel(W.value), out=step.rows(y))

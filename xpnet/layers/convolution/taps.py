@@ -18,6 +18,10 @@ class Taps:
     def __init__(self, geometry: Geometry, budget: int):
         self.geometry, self.weight_size = geometry, geometry.weights
 
+    def workspace(self, n: int) -> int:
+        """Elements that a pass over ``n`` images works in: one tap's products."""
+        return n * self.geometry.pixels * self.geometry.channels
+
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         y.fill(0)
         for i, j, pixels, windows in self._taps():

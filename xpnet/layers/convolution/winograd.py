@@ -72,6 +72,13 @@ class Winograd:
                     self._add_windows(dV, B, first, dx[images], step)
                 step.arena.scratch.taken = taken
 
+    def workspace(self, n: int) -> int:
+        """Elements that a pass over ``n`` images works in."""
+        images, first, last = next(self._chunks(n))
+        tiles = (images.stop - images.start) * (last - first) * self.across
+        windows = 2 * self.t * (TILE + self.t) * tiles * self.geometry.channels
+        return self.t * self.t * tiles * (self.geometry.channels + self.geometry.n_out) + windows
+
     @property
     def _before(self) -> tuple[int, int]:
         return self.geometry.rows.before, self.geometry.columns.before
