@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from xpnet.parameters import Maker, Parameter, Parameters
 from xpnet.step import ArenaPool, Pass, Results
 from xpnet.summary import summarize
 
-PREDICT_ROWS = 1024  # rows that predict takes at a time where the caller does not say: bounds the memory of its buffers
+PREDICT_ROWS, PREDICT_ELEMENTS = 1024, 1 << 24  # at most at a time where the caller does not say: rows, elements of an array
 FLOATS = ("float32", "float64")
 
 
@@ -156,7 +157,8 @@ class Sequential(Chain):
             parameters = self.parameters  # raises
         if number is None:
             number = self.steps_begun
-            self.steps_begun += training
+            if training:  # else another thread's count could be written over
+                self.steps_begun = number + 1
         return Pass(self, parameters, self._results, training, number, count, row, needs_dx)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
@@ -195,11 +197,11 @@ class Sequential(Chain):
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """Outputs (N, *output_shape) as NumPy for host or device rows ``x``: logits where the network ends in them.
 
-        Inference mode, ``batch_size`` rows at a time (1024 if None), which bounds memory. Changes nothing.
+        Inference mode, ``batch_size`` rows at a time (``rows_at_a_time`` if None), which bounds memory. Changes nothing.
         """
         device, parameters = self.device, self.parameters
         rows = self.as_input(x)
-        size = PREDICT_ROWS if batch_size is None else check_count("batch_size", batch_size)
+        size = self.rows_at_a_time if batch_size is None else check_count("batch_size", batch_size)
         found = np.empty((len(rows), *self.output_shape), parameters.dtype)
         for start in range(0, len(rows), size):
             with device.use():
@@ -207,6 +209,12 @@ class Sequential(Chain):
                 step.forward_only = True
                 found[start : start + size] = device.get(self.forward(part, step)[0])
         return found
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """Rows that inference takes at a time: 1024, or less where arrays between layers are large."""
+        shapes = [shape for chain in (self, *self.walk()) if isinstance(chain, Chain) for shape in chain.shapes]
+        return max(1, min(PREDICT_ROWS, PREDICT_ELEMENTS // max(map(math.prod, shapes))))
 
     def as_input(self, x: Any, name: str = "x") -> Array:
         """Host or device rows, checked against the input shape; where they are, contiguous and in the network's dtype."""

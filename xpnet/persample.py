@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 def backward_per_sample(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None = None) -> Array:
     """Assign the gradients of the whole batch by passes of batch one whose gradients are summed; return the loss (0-d).
 
-    Equal to forward and backward of the minibatch up to rounding, random masks included, except
-    where samples interact (batch normalisation). Nielsen's ``update_mini_batch``, chapter 1.
+    Equal to forward and backward of the minibatch up to rounding, random masks included. Where samples interact (batch
+    normalisation) it is refused. Nielsen's ``update_mini_batch``, chapter 1.
     """
     if len(x) == 0:
         raise ValueError("zero samples: a mean over none is undefined")
+    if mixing := [layer for layer in net.walk() if layer.mixes_samples]:
+        raise ValueError(
+            f"{mixing[0]!r}: a sample's output depends on the others of its batch, so that one sample at a time is another "
+            f"computation; train with per_sample=False"
+        )
     with net.device.use():
         return _summed(net, loss, x, y, weights)
 

@@ -64,9 +64,9 @@ class Arena:
     def again(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array | None:
         """As :meth:`empty` in a pass like the last one, whoever holds the buffer; None where the last one asked for another."""
         i = self._next
-        self._next = i + 1
         if i == len(self._slots) or self._slots[i][0] != (shape, dtype):
             return None
+        self._next = i + 1
         return self._buffers[self._slots[i][1]]
 
     def ones(self, n: int, value: float = 1) -> Array:

@@ -35,6 +35,13 @@ def _largest_divisor(n: int, most: int) -> int:
     return next((d for d in range(min(n, most), 1, -1) if n % d == 0), 1)
 
 
+def _threads_from_environment() -> int | None:
+    text = os.environ.get("XPNET_THREADS", "")
+    if text and not (text.isdecimal() and int(text)):
+        raise ValueError(f"XPNET_THREADS={text!r}: it is a whole number from 1 on")
+    return int(text) if text else None
+
+
 class CPU(Device):
     """NumPy on the host."""
 
@@ -48,7 +55,19 @@ class CPU(Device):
 
     def __init__(self, name: str):
         super().__init__(name)
-        self.workers = Workers(int(os.environ.get("XPNET_THREADS", cores())))
+        self.workers = Workers(1)
+        self.threads = _threads_from_environment() or cores()
+
+    @property
+    def threads(self) -> int:
+        """Workers that share a batch of images: the cores, unless set (here, or by XPNET_THREADS before the start)."""
+        return self.workers.count
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if type(count) is not int or count < 1:
+            raise ValueError(f"threads={count!r}: it is a whole number from 1 on")
+        self.workers.count = count
 
     def block_count(self, n: int, row_bytes: int, weight_bytes: int) -> int:
         return min(n, -(-n * row_bytes // max(self.block_bytes, weight_bytes // 16)))

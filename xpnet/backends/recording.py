@@ -106,6 +106,16 @@ class Recorded(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         return _computed(self, np.ndarray.__getitem__, plain(key))
 
+    @property
+    def flat(self) -> Any:
+        _refuse("ndarray.flat, which NumPy does not tell of")
+        return plain(self).flat
+
+    @flat.setter
+    def flat(self, values: Any) -> None:
+        _refuse("ndarray.flat, which NumPy does not tell of")
+        plain(self).flat = values
+
     def fill(self, value: Any) -> None:
         _note(plain(self).fill, value)
         plain(self).fill(value)

@@ -54,6 +54,8 @@ class Layer(Configured):
     owns_output = False
     #: True where the gradient by the input is a buffer of the layer's own: the layer before may overwrite it.
     owns_dx = False
+    #: True where a sample's output depends on the other samples of a training batch.
+    mixes_samples = False
     #: True where an output is computed from a window of the image.
     gathers = False
     #: True for :class:`Meeting`.
@@ -84,6 +86,9 @@ class Layer(Configured):
                 if isinstance(child, Layer):
                     yield child
                     yield from child.walk()
+
+    def check_batch(self, n: int) -> None:
+        """Refuse training batches of ``n`` rows if they mean nothing to the layer; ``fit`` asks before it begins."""
 
     def weight_size(self, device: Device) -> int:
         """Elements of what the gradients of its own parameters are summed in on the device."""

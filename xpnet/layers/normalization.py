@@ -32,7 +32,7 @@ class BatchNorm(Meeting):
     else the running ones count. With one value a channel (one row of vectors) there is no variance: refused in training.
     """
 
-    owns_output = owns_dx = True
+    owns_output = owns_dx = mixes_samples = True
 
     def __init__(self, *, epsilon: float = 1e-5, momentum: float = 0.1, affine: bool = True):
         self.epsilon = check_number("BatchNorm(epsilon", epsilon, above=0)
@@ -47,11 +47,10 @@ class BatchNorm(Meeting):
         return shape
 
     def check_batch(self, n: int) -> None:
-        """Refuse a training batch of ``n`` rows whose statistics would mean nothing."""
         if n * self.values == 1:
             raise ValueError(
-                "BatchNorm: a training batch of one row has one value per channel, so no variance: take two rows or more (of "
-                "those left over at the end of an epoch too), or LayerNorm, which needs no batch"
+                "BatchNorm: a training batch of one row has one value per channel, and so no variance: choose a batch_size that "
+                "leaves no single row over, or LayerNorm, which needs no batch"
             )
 
     def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
@@ -89,7 +88,8 @@ class BatchNorm(Meeting):
 
     def _moments(self, x: Array, step: Pass) -> None:
         """This block's means and variances: two passes, so that large means cost no digits."""
-        mean, variance = step.part((2, x.shape[-1]))
+        part = step.part((2, x.shape[-1]))
+        mean, variance = part[0], part[1]
         step.mean_rows(step.rows(x), out=mean)
         means = step.broad(mean, self.values)
         pixels = x.reshape(-1, len(means))

@@ -18,7 +18,7 @@ from xpnet.checks import as_array, check_count, check_seed, row_count, to_host
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metrics, as_metrics
-from xpnet.network import PREDICT_ROWS, Sequential, check_shape, last_activation
+from xpnet.network import Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
@@ -123,6 +123,9 @@ class Trainer:
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
             size = batch_rows(len(data.x), batch_size)
+            for layer in self.net.walk():
+                for rows in {size, len(data.x) % size or size}:
+                    layer.check_batch(rows)
             held_out = None if validation is None else self._held_out(validation)
         feed = Feed(self.device, data)
         validation_feed = Feed(self.device, held_out or ())
@@ -211,16 +214,17 @@ class Trainer:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
         net, device, n = self.net, self.net.device, len(data.x)
         outputs = np.empty((n, *net.output_shape), net.parameters.dtype)
-        starts = range(0, n, PREDICT_ROWS)
+        size = net.rows_at_a_time
+        starts = range(0, n, size)
         with device.use():
             pairs = device.empty((len(starts), 2), net.parameters.dtype)
-            for i, (x, y, weights) in enumerate(feed.parts(PREDICT_ROWS)):
+            for i, (x, y, weights) in enumerate(feed.parts(size)):
                 step = net.step(training=False)
                 step.forward_only = True
                 out, _ = net.forward(x, step)
                 pairs[i, 0] = self.loss(out, y, step, weights)[0]
                 pairs[i, 1] = self.loss.total(y, step, weights)
-                outputs[starts[i] : starts[i] + PREDICT_ROWS] = device.get(out)
+                outputs[starts[i] : starts[i] + size] = device.get(out)
         targets = to_host(device, data.y)
         weights = self.loss.row_weights(targets, data.weights)
         scores = dict.fromkeys(self.metrics, math.nan)

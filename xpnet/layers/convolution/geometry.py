@@ -40,7 +40,9 @@ class Axis(NamedTuple):
         last = self.count if last is None else last
         offset = tap * self.dilation - self.before
         begin = max(first, -(offset // self.stride))
-        end = max(begin, min(last, (self.length - 1 - offset) // self.stride + 1))
+        end = min(last, (self.length - 1 - offset) // self.stride + 1)
+        if begin >= end:
+            return slice(0, 0), slice(0, 0)
         start = begin * self.stride + offset
         return slice(begin - first, end - first), slice(start, start + (end - begin - 1) * self.stride + 1, self.stride)
 
