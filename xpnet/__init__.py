@@ -1,6 +1,6 @@
 """Neural networks for NumPy and CuPy: written once, in matrix form, with explicit forward and backward."""
 
-from xpnet import datasets, initializers, models
+from xpnet import architectures, datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
 from xpnet.explain import Explanation, explain
@@ -114,6 +114,7 @@ __all__ = [
     "Tanh",
     "Trainer",
     "accuracy",
+    "architectures",
     "backward_per_sample",
     "binary_accuracy",
     "datasets",

@@ -15,21 +15,35 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import datasets
+from xpnet import architectures, datasets
 from xpnet.datasets import one_hot
 from xpnet.initializers import constant, glorot_normal, lecun_normal
 from xpnet.layers import (
     ELU,
     GELU,
+    Add,
     Affine,
+    AvgPool2d,
+    BatchNorm,
+    Concatenate,
+    Conv2d,
     Dropout,
     Flatten,
+    GaussianNoise,
+    GlobalAvgPool2d,
+    GroupNorm,
     Identity,
+    LayerNorm,
     LeakyReLU,
+    MaxPool2d,
+    RandomCrop,
+    RandomFlip,
+    RandomShift,
     ReLU,
+    Reshape,
     Residual,
-    Sigmoid,
     SiLU,
+    Sigmoid,
     Softmax,
     Softplus,
     Tanh,
@@ -129,8 +143,26 @@ def sequence() -> Model:
     return _trainer(net, SoftmaxCrossEntropy(), AdaGrad(0.02)), *_classes(16, (12, 6), 4)
 
 
+def lenet() -> Model:
+    """Two convolutions and two affine layers on images of 28x28, softmax cross-entropy, momentum; 16 rows."""
+    return _trainer(architectures.lenet(), SoftmaxCrossEntropy(), Momentum(0.01)), *_classes(16, (28, 28, 1), 10)
+
+
+def images() -> Model:
+    """Every other layer for images, the three exact ways to convolve, all of it random and normalised; momentum, 12 rows."""
+    thin = Sequential(Conv2d(8, 3, padding=1, groups=8, bias=False), Conv2d(12, 1), LayerNorm(), ReLU())
+    dilated = Sequential(Conv2d(12, 3, padding=2, dilation=2, groups=2, exact=True), GroupNorm(3), Tanh())
+    net = Sequential(
+        *(Reshape((12, 11, 3)), RandomShift(1), RandomFlip(), RandomCrop((10, 11), padding=1), GaussianNoise(0.1)),
+        *(Conv2d(8, 3, stride=2, padding="same", exact=True), BatchNorm(), ReLU()),
+        *(Concatenate(thin, dilated), MaxPool2d(3, stride=2, padding=1)),
+        *(Add(AvgPool2d(2, stride=1), Conv2d(24, 2, exact=True)), GlobalAvgPool2d(), Affine(5)),
+    )
+    return _trainer(net, SoftmaxCrossEntropy(), Momentum(0.05)), *_classes(12, (396,), 5)
+
+
 MODELS: dict[str, Callable[[], Model]] = {
-    f.__name__: f for f in (book, mlp, wide, colors, residual, regression, tags, pixels, sequence, worked)
+    f.__name__: f for f in (book, mlp, wide, colors, residual, regression, tags, pixels, sequence, lenet, images, worked)
 }
 
 

@@ -382,7 +382,9 @@ class TestSections:
         ends = []
         for in_blocks in (True, False):
             with blocks_of(monkeypatch, 3):
-                made = trainer(xn.Sequential(copy.deepcopy(inner), xn.ReLU(), xn.Affine(4)), in_blocks=in_blocks, dtype="float64")
+                made = trainer(
+                    xn.Sequential(copy.deepcopy(inner), xn.ReLU(), xn.Affine(4)), in_blocks=in_blocks, dtype="float64"
+                )
                 ends.append(train(made, 5))
                 assert bool(cuts(made.net)) == in_blocks
         np.testing.assert_allclose(ends[0], ends[1], rtol=1e-9)

@@ -128,7 +128,9 @@ class Winograd:
         for part, pixels in self._pieces(apart, dx, rows, Axis(width, t, TILE, self._before[1]), TILE, step):
             xp.add(pixels, part, out=pixels)
 
-    def _pieces(self, apart: Array, x: Array, rows: Axis, columns: Axis, most: int, step: Pass) -> Iterator[tuple[Array, Array]]:
+    def _pieces(
+        self, apart: Array, x: Array, rows: Axis, columns: Axis, most: int, step: Pass
+    ) -> Iterator[tuple[Array, Array]]:
         """Parts of ``apart`` and the pixels of ``x`` that they stand for, as views of one shape.
 
         ``apart[k]`` (n, rows, across, C) is element k of the windows along the width; of up to ``most`` neighbouring elements
