@@ -17,8 +17,29 @@ class Case:
     batch: int
     steps: int  # in one timed round
 
+    libraries = ("xpnet", "products", "torch")
+
     def __str__(self) -> str:
         return f"({self.name}) {'-'.join(map(str, self.sizes))} {self.activation} {self.loss} {self.optimizer} N={self.batch}"
+
+
+@dataclass(frozen=True)
+class ImageCase:
+    """A convolutional network (a function of benchmarks/networks.py) trained with momentum and softmax cross-entropy."""
+
+    name: str
+    network: str
+    shape: tuple[int, int, int]  # height, width, channels
+    classes: int
+    batch: int
+    steps: int
+    about: str
+    learning_rate: float = 0.01
+
+    libraries = ("xpnet", "torch", "torch-channels-last")
+
+    def __str__(self) -> str:
+        return f"({self.name}) {self.about} momentum N={self.batch}"
 
 
 CASES = {
@@ -27,5 +48,9 @@ CASES = {
         Case("a", (784, 30, 10), "sigmoid", "sigmoid", "half-squared-error", "sgd", 0.1, 10, 1000),
         Case("b", (784, 256, 128, 10), "relu", "logits", "softmax-cross-entropy", "adam", 1e-3, 64, 100),
         Case("c", (1024, 2048, 2048, 1000), "relu", "logits", "softmax-cross-entropy", "sgd", 0.01, 256, 4),
+        ImageCase("d", "lenet", (28, 28, 1), 10, 64, 30, "LeNet 20-50-500"),
+        ImageCase("e", "vgg", (32, 32, 3), 10, 32, 8, "VGG-like 32,32,pool,64,64,pool,128 with batch norm"),
+        ImageCase("f", "resnet", (32, 32, 3), 10, 32, 2, "3 residual blocks of 64 channels with batch norm"),
+        ImageCase("vgg16", "vgg16", (224, 224, 3), 1000, 8, 1, "VGG16", 1e-4),
     )
 }

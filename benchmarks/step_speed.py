@@ -1,10 +1,12 @@
 """Training steps of xpnet beside PyTorch and beside the bare matrix products: ratios of one run.
 
-    python benchmarks/step_speed.py [--cases a b c] [--blocks 5] [--out result.json]
+    python benchmarks/step_speed.py [--cases a b c d e f] [--blocks 5] [--out result.json]
+    python benchmarks/step_speed.py --memory [--cases d e f vgg16]
 
 Each library runs in processes of its own (two thread pools in one process spin against each other), two threads each; the
 processes of the libraries take turns, so that other load on the machine hits all of them. PyTorch is left out where it is
 not installed. What is timed is checked: all libraries start from the same weights and must report the same losses.
+With --memory it is the largest resident set of a few steps, less that after the import, and beside it xpnet's forecast.
 """
 
 import argparse
@@ -22,14 +24,15 @@ from cases import CASES
 HERE = Path(__file__).parent
 THREADS = "2"
 ROUNDS = 5  # in one process
+TOLERANCE = 2e-4  # of the losses of three steps
 
 
-def run(library, case):
+def run(library, case, rounds=ROUNDS):
     """One process; its result."""
-    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XPNET_THREADS"), THREADS)
     path = {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        [sys.executable, str(HERE / "worker.py"), library, case, str(ROUNDS)],
+        [sys.executable, str(HERE / "worker.py"), library, case, str(rounds)],
         check=True,
         text=True,
         stdout=subprocess.PIPE,
@@ -43,7 +46,7 @@ def measure(name, libraries, blocks):
     results = [run(library, name) for _ in range(blocks) for library in libraries]
     losses = {r["library"]: r["first_losses"] for r in results if r["library"] != "products"}
     for library, values in losses.items():
-        if any(abs(v - w) > 1e-4 * max(abs(w), 1e-3) for v, w in zip(values, losses["xpnet"], strict=True)):
+        if any(abs(v - w) > TOLERANCE * max(abs(w), 1e-3) for v, w in zip(values, losses["xpnet"], strict=True)):
             raise SystemExit(f"case {name}: {library} and xpnet do not compute the same: {losses}")
     seconds = {lib: [s for r in results if r["library"] == lib for s in r["seconds"]] for lib in libraries}
     return {
@@ -54,24 +57,44 @@ def measure(name, libraries, blocks):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=list(CASES))
     parser.add_argument("--blocks", type=int, default=5, help="processes of each library")
+    parser.add_argument("--memory", action="store_true", help="memory of image cases instead of speed")
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
-    libraries = ["xpnet", "products"] + (["torch"] if importlib.util.find_spec("torch") else [])
+    has_torch = importlib.util.find_spec("torch") is not None
+    chosen = options.cases or ([*list("def"), "vgg16"] if options.memory else list("abcdef"))
+    measured, unit = (memory, "bytes") if options.memory else (speed, "seconds")
     found = {}
-    for name in options.cases:
+    for name in chosen:
         case = CASES[name]
-        found[name] = result = measure(name, libraries, options.blocks)
-        print(case)
-        for library, r in result.items():
-            q = r["quartiles"]
-            print(
-                f"  {library:9s} {case.batch / r['median']:10,.0f} samples/s   step {r['median'] * 1e6:9.1f} us   "
-                f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} x xpnet"
-            )
+        print(case, flush=True)
+        libraries = [library for library in case.libraries if has_torch or not library.startswith("torch")]
+        found[name] = measured(case, libraries, options.blocks)
     if options.out:
-        Path(options.out).write_text(json.dumps({"machine": machine(), "command": sys.argv, "cases": found}, indent=1) + "\n")
+        record = {"machine": machine(), "command": sys.argv, "unit": unit, "cases": found}
+        Path(options.out).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def speed(case, libraries, blocks):
+    result = measure(case.name, libraries, blocks)
+    for library, r in result.items():
+        q = r["quartiles"]
+        print(
+            f"  {library:19s} {case.batch / r['median']:10,.0f} samples/s   step {r['median'] * 1e6:9.1f} us   "
+            f"quartiles {q[0] * 1e6:.1f} .. {q[2] * 1e6:.1f}   {r['median'] / result['xpnet']['median']:5.2f} x xpnet",
+            flush=True,
+        )
+    return result
+
+
+def memory(case, libraries, blocks):
+    results = {library: run(library, case.name, rounds=0) for library in libraries if library != "torch-channels-last"}
+    for library, r in results.items():
+        told = f"   forecast {r['forecast'] / 2**20:.0f} MiB, {r['forecast'] / r['bytes']:.2f} of it" if "forecast" in r else ""
+        share = r["bytes"] / results["xpnet"]["bytes"]
+        print(f"  {library:19s} {r['bytes'] / 2**20:8.0f} MiB   {share:5.2f} x xpnet{told}", flush=True)
+    return results
 
 
 def machine():

@@ -1,9 +1,13 @@
 """Time training steps of one case with one library, in this process alone; prints one JSON line.
 
-python benchmarks/worker.py LIBRARY CASE ROUNDS          LIBRARY: xpnet, sim, ledger (sim with a ledger open), torch, products
+python benchmarks/worker.py LIBRARY CASE ROUNDS
+
+LIBRARY: xpnet, sim, ledger (sim with a ledger open), torch, torch-channels-last, products. With ROUNDS 0 it measures memory:
+the largest resident set of the process in a few steps, less what it was when the library was imported, in bytes.
 """
 
 import json
+import resource
 import statistics
 import sys
 import time
@@ -12,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cases import CASES
+import networks
+from cases import CASES, Case
 
 SEED, WARM_UP = 0, 3
 THREADS = 2
@@ -21,6 +26,8 @@ THREADS = 2
 def data(case):
     """Random rows and targets, resident in memory."""
     rng = np.random.default_rng(SEED)
+    if not isinstance(case, Case):
+        return rng.standard_normal((case.batch, *case.shape), np.float32), rng.integers(0, case.classes, case.batch)
     x = rng.random((case.batch, case.sizes[0]), dtype=np.float32)
     if case.loss == "half-squared-error":
         return x, rng.random((case.batch, case.sizes[-1]), dtype=np.float32)
@@ -39,6 +46,12 @@ def weights(case):
 def xpnet_step(case, device="cpu"):
     import xpnet as xn
 
+    if not isinstance(case, Case):
+        net, optimizer = networks.in_xpnet(case.network, case.classes), xn.Momentum(case.learning_rate)
+        trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=optimizer, device=device).build(case.shape)
+        networks.fill_xpnet(net)
+        x, y = (trainer.device.put(a) for a in data(case))
+        return lambda: trainer.step(x, y)
     hidden = {"sigmoid": xn.Sigmoid, "relu": xn.ReLU}[case.activation]
     layers = [layer for n in case.sizes[1:-1] for layer in (xn.Affine(n), hidden())] + [xn.Affine(case.sizes[-1])]
     net = xn.Sequential(*layers, *([xn.Sigmoid()] if case.output == "sigmoid" else []))
@@ -63,10 +76,36 @@ def ledger_step(case):
     return noted
 
 
-def torch_step(case):
+def image_torch_step(case, channels_last):
+    import torch
+
+    net, (x, y) = networks.in_torch(case.network, case.classes, case.shape), (torch.from_numpy(a) for a in data(case))
+    networks.fill_torch(net, case.shape)
+    x = x.permute(0, 3, 1, 2)  # in memory it is as in xpnet, which is PyTorch's channels_last
+    if channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    else:
+        x = x.contiguous()
+    return stepping(net, torch.nn.CrossEntropyLoss(), torch.optim.SGD(net.parameters(), case.learning_rate, momentum=0.9), x, y)
+
+
+def stepping(net, loss, optimizer, x, y):
+    def step():
+        optimizer.zero_grad()
+        value = loss(net(x), y)
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    return step
+
+
+def torch_step(case, channels_last=False):
     import torch
 
     torch.set_num_threads(THREADS)
+    if not isinstance(case, Case):
+        return image_torch_step(case, channels_last)
     nn, (x, y) = torch.nn, (torch.from_numpy(a) for a in data(case))
     hidden = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}[case.activation]
     layers = []
@@ -78,16 +117,7 @@ def torch_step(case):
     half = lambda out, t: 0.5 * ((out - t) ** 2).sum() / len(t)  # noqa: E731
     loss = half if case.loss == "half-squared-error" else nn.CrossEntropyLoss()
     rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[case.optimizer]
-    optimizer = rule(net.parameters(), case.learning_rate)
-
-    def step():
-        optimizer.zero_grad()
-        value = loss(net(x), y)
-        value.backward()
-        optimizer.step()
-        return value.detach()
-
-    return step
+    return stepping(net, loss, rule(net.parameters(), case.learning_rate), x, y)
 
 
 def products_step(case):
@@ -114,12 +144,34 @@ STEPS = {
     "sim": lambda case: xpnet_step(case, "sim"),
     "ledger": ledger_step,
     "torch": torch_step,
+    "torch-channels-last": lambda case: torch_step(case, channels_last=True),
     "products": products_step,
 }
 
 
-def main(library, name, rounds):
-    case = CASES[name]
+def resident():
+    """Bytes in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def memory(library, case):
+    """Bytes at most in memory during the first steps, less those after the import."""
+    __import__(library.partition("-")[0])
+    before = resident()
+    step = STEPS[library](case)
+    for _ in range(max(case.steps, 4)):
+        step()
+    found = {"library": library, "case": case.name, "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before}
+    if library == "xpnet":
+        from xpnet.forecast import forecast
+
+        net = networks.in_xpnet(case.network, case.classes).build(case.shape)
+        told = forecast(net, case.batch)
+        found["forecast"] = told.total + told.vector  # momentum has one
+    return found
+
+
+def speed(library, case, rounds):
     step = STEPS[library](case)
     first = [float(step()) for _ in range(WARM_UP)]
     seconds = []
@@ -128,19 +180,11 @@ def main(library, name, rounds):
         for _ in range(case.steps):
             last = step()
         seconds.append((time.perf_counter() - start) / case.steps)
-    print(
-        json.dumps(
-            {
-                "library": library,
-                "case": name,
-                "seconds": seconds,
-                "median": statistics.median(seconds),
-                "first_losses": first,
-                "last_loss": float(last),
-            }
-        )
-    )
+    median = statistics.median(seconds)
+    found = {"library": library, "case": case.name, "seconds": seconds, "median": median}
+    return {**found, "first_losses": first, "last_loss": float(last)}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    library, name, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    print(json.dumps(speed(library, CASES[name], rounds) if rounds else memory(library, CASES[name])))

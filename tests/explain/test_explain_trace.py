@@ -46,6 +46,9 @@ class ByHand:
                 out = self.forward(self.child(path, str(i)), inner, out)
             if isinstance(layer, xn.Residual):
                 out = out + (self.forward(self.child(path, "shortcut"), layer.shortcut, x) if layer.shortcut else x)
+        elif hasattr(layer, "branches"):
+            outputs = [self.forward(self.child(path, str(i)), inner, x) for i, inner in enumerate(layer.branches)]
+            out = self.device.xp.concatenate(outputs, axis=-1) if isinstance(layer, xn.Concatenate) else sum(outputs[1:], outputs[0])
         else:
             out, self.caches[path] = layer.forward(x, self.step)
         self.outputs[path] = self.device.get(out)
@@ -60,6 +63,12 @@ class ByHand:
                 dx = self.backward(self.child(path, str(i)), inner, dx)
             if isinstance(layer, xn.Residual):
                 dx = dx + (self.backward(self.child(path, "shortcut"), layer.shortcut, dy) if layer.shortcut else dy)
+        elif hasattr(layer, "branches"):
+            parts = [dy] * len(layer.branches)
+            if isinstance(layer, xn.Concatenate):
+                parts = [a.copy() for a in self.device.xp.split(dy, [layer.shapes[0][-1]], axis=-1)]
+            gradients = [self.backward(self.child(path, str(i)), b, parts[i]) for i, b in enumerate(layer.branches)]
+            dx = sum(gradients[1:], gradients[0])
         else:
             dx = layer.backward(dy, self.caches[path], self.step)
         self.passed[path] = self.device.get(dx)
