@@ -12,6 +12,7 @@ made in lanes, a fixed number of groups of neighbouring blocks, in order, and th
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import warnings
 import weakref
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 LANES = 8  # partial sums of each gradient: so many workers can share a batch,
 LANE_BYTES = 1 << 27  # unless they would take more memory than this
+HANDING_OVER = 1 << 19  # elements that could be computed while threads are woken
 SUM_STEP = 16  # elements to whose multiples sums are aligned
 
 
@@ -103,8 +105,11 @@ class Cut:
         scratch = [self.memory.scratch(k) for k in range(self.threads)]
         self.joint, *self.helpers = (Arena(self.device, self.dtype, step.arena, s) for s in (None, *scratch))
         self.arenas = self._block_arenas(step, scratch)
-        self.x, self.y = self._empty(x.shape), self._empty((len(x), *run.shapes[-1]))
-        self.dy, self.dx = self._empty(self.y.shape if step.training else (0,)), self._empty((0,))
+        self.made_here: list[Array] = []
+        self.x = x if is_lent(x, step) else self._empty(x.shape)
+        self.y = self._empty((len(x), *run.shapes[-1]))
+        self.dy: Array | None = None
+        self.dx: Array | None = None
         self.made: dict[Any, Any] = {}
         self.sums: dict[str, Sum] = {}
         self.caches: list = []
@@ -124,13 +129,14 @@ class Cut:
         return [made[key if step.forward_only else b] for b, key in enumerate(keys)]
 
     def _empty(self, shape: Shape) -> Array:
-        return self.device.empty(shape, self.dtype)
+        self.made_here.append(self.device.empty(shape, self.dtype))
+        return self.made_here[-1]
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of what passes from layer to layer, or waits for the backward pass."""
         arenas = {id(arena): arena for arena in self.arenas}.values()
-        return sum(part.nbytes for part in (*arenas, self.joint, self.x, self.y, self.dy, self.dx))
+        return sum(part.nbytes for part in (*arenas, self.joint, *self.made_here))
 
     @property
     def shared_bytes(self) -> int:
@@ -148,7 +154,8 @@ class Cut:
 
     def forward(self, x: Array, step: Pass) -> Array:
         """Outputs of the whole batch."""
-        step.xp.copyto(self.x, x)
+        if x is not self.x:
+            step.xp.copyto(self.x, x)
         if self.forward_plan is None:
             self.caches = []
             self.joint.reset()
@@ -157,15 +164,16 @@ class Cut:
             self.made = {}
         else:
             self.forward_plan.replay(step)
-        y = step.keep(self.y.shape)
-        step.xp.copyto(y, self.y)
-        return y
+        step.lent.append(self.y)
+        return self.y
 
     def backward(self, dy: Array, step: Pass) -> Array | None:
         """Gradient by the whole batch's inputs, if wanted; assigns those of the parameters."""
-        if step.needs_dx and not self.dx.size:
-            self.dx = self._empty(self.x.shape)
-        step.xp.copyto(self.dy, dy)
+        if self.dy is None:
+            self.dy = dy if is_lent(dy, step) else self._empty(self.y.shape)
+            self.dx = self._empty(self.x.shape) if step.needs_dx else None
+        if dy is not self.dy:
+            step.xp.copyto(self.dy, dy)
         if self.backward_plan is None:
             record = self.forward_plan is not None and self.backwards > 0
             self.backward_plan = self._work(self._backward, step, record)[1]
@@ -173,11 +181,9 @@ class Cut:
             self.made = {}
         else:
             self.backward_plan.replay(step)
-        if not step.needs_dx:
-            return None
-        dx = step.keep(self.dx.shape)
-        step.xp.copyto(dx, self.dx)
-        return dx
+        if self.dx is not None:
+            step.lent.append(self.dx)
+        return self.dx
 
     def _forward(self, block: Block) -> Flow:
         block.arena.reset()
@@ -203,6 +209,8 @@ class Cut:
         if plan and plan.recorder.refused:
             self.run.refuse(plan.recorder.refused)
             return results, None
+        if plan:
+            plan.settle()
         return results, plan
 
     def _drive(self, flow: Callable[[Block], Flow], joint: Part, step: Pass, plan: Plan | None) -> list:
@@ -230,6 +238,11 @@ class Cut:
             helper = helpers[i % self.threads]
             helper.go_on()
             total.finish(helper)
+
+
+def is_lent(a: Array, step: Pass) -> bool:
+    """Whether an array has a constant address: it is the output of another run of layers in this pass."""
+    return any(a is b for b in step.lent)
 
 
 class Shared:
@@ -376,6 +389,11 @@ class Sum:
             self._finish(whole, step)
 
 
+def work_in(call: Call) -> int:
+    """About how much a call has to do: the elements of its largest argument."""
+    return max((a.size for a in call[1] if hasattr(a, "size")), default=0)
+
+
 class Plan:
     """Recorded calls in stages: in each first those of one, for all, then those of the workers side by side."""
 
@@ -412,6 +430,13 @@ class Plan:
             for entry, name, view in views:
                 entry[name] = view
 
+    def settle(self) -> None:
+        """Leave stages to one worker in which there is less to do than handing work over takes."""
+        for alone, shares in self._stages:
+            if sum(map(work_in, itertools.chain.from_iterable(shares))) < HANDING_OVER:
+                alone.extend(itertools.chain.from_iterable(shares))
+                shares.clear()
+
     def draw(self, device: Any, seed: int, stream: int, offset: int, out: Array) -> None:
         """Fill ``out`` with the random numbers of the step, in each replay with those of its own."""
         out, number = plain(out), self._number
@@ -426,5 +451,5 @@ class Plan:
         self._number[0] = step.number
         for alone, shares in self._stages:
             replay(alone)
-            if any(shares):
+            if shares:
                 self._workers.replay(shares)

@@ -169,6 +169,8 @@ class Sequential(Chain):
         with step.device.use(), step.products():
             step.begin(x)
             outputs, cache = super().forward(x, step)
+            if step.lent:
+                outputs = step.handed_out(outputs)
         step.output_shape = outputs.shape
         return outputs, cache
 
@@ -189,6 +191,8 @@ class Sequential(Chain):
                 step.device.mark_unwritten(self._parameters.grad)
             step.needs_dx = step.input_gradient
             dx = super().backward(dy, cache, step)
+            if step.lent and dx is not None:
+                dx = step.handed_out(dx)
             cache.clear()  # lets go of the buffers, so that the next step finds them free
             if step.checks_gradients:
                 self._require_gradients(step.device)
@@ -265,6 +269,7 @@ class Sequential(Chain):
                 raise GradientMissing(missing_gradient(self, parameter))
 
     def _forget_passes(self) -> None:
+        self.parameters.in_blocks = self.in_blocks and self.device.takes_blocks
         self.arenas = ArenaPool()
         self._results = Results(self.device, self.parameters.dtype)
 

@@ -80,7 +80,8 @@ class Optimizer(Configured):
         """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned."""
         if not isinstance(parameters, Parameters):
             raise TypeError(f"{type(self).__name__}.update takes net.parameters, not a {type(parameters).__name__}")
-        version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2))
+        workers = parameters.device.workers if parameters.in_blocks else None
+        version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2), workers and workers.count)
         if parameters is not self._parameters or version != self._version:
             self._bind(parameters, version)
         rate = self._schedule(self.steps)
@@ -89,15 +90,21 @@ class Optimizer(Configured):
             xp = parameters.device.xp
             if self.clip_norm is not None:
                 self._measure_norm(xp)
-            plain = self.clip_norm is None and not self.l2
-            for block in self._blocks:
-                w, g, slots, tmp, _, decay = block
-                if not plain:
-                    g = self._adjust(xp, block)
-                if self.weight_decay and decay:
-                    xp.multiply(w, 1 - rate * self.weight_decay, out=w)
-                self.rule(xp, rate, w, g, tmp, *slots)
+            if workers is None:
+                self._update(xp, rate, self._blocks[0])
+            else:
+                workers.replay([[(self._update, (xp, rate, blocks))] for blocks in self._blocks])
         ledger.step_ended()
+
+    def _update(self, xp: Any, rate: float, blocks: list[Block]) -> None:
+        plain = self.clip_norm is None and not self.l2
+        for block in blocks:
+            w, g, slots, tmp, _, decay = block
+            if not plain:
+                g = self._adjust(xp, block)
+            if self.weight_decay and decay:
+                xp.multiply(w, 1 - rate * self.weight_decay, out=w)
+            self.rule(xp, rate, w, g, tmp, *slots)
 
     @property
     def learning_rate(self) -> float | Schedule:
@@ -165,32 +172,38 @@ class Optimizer(Configured):
                 vectors[name][...] = 0 if before is None else self._moved(before, device)
             self._vectors, self._device = vectors, device
             self._clip, self._part = (device.empty((), parameters.dtype) for _ in range(2))
-            self._cut(parameters, device.block_size or max(n, 1))
+            self._cut(parameters, device.block_size or max(n, 1), device.workers.count if parameters.in_blocks else 1)
         self._parameters, self._version = parameters, version
 
     def _moved(self, vector: Array, device: Device) -> Array:
         return vector if device == self._device else device.put(self._device.get(vector))
 
-    def _cut(self, parameters: Parameters, size: int) -> None:
+    def _cut(self, parameters: Parameters, size: int, workers: int) -> None:
+        """Blocks of neighbouring elements, in one list for each worker, with scratch memory of its own."""
         device = parameters.device
         by_decay = not self.decay_all and bool(self.weight_decay or self.l2)  # else fewer, longer blocks
         segments = parameters.segments(by_decay=by_decay)
         spans = [(a, min(a + size, s.stop), s.decay) for s in segments for a in range(s.start, s.stop, size)]
         longest = max((b - a for a, b, _ in spans), default=0)
-        tmp, adjusted = (device.empty((longest,), parameters.dtype) for _ in range(2))
         vectors = [self._vectors[name] for name in self.slots]
         self._gradients = [parameters.grad[s.start : s.stop] for s in segments]
-        self._blocks = [
-            Block(
-                parameters.value[a:b],
-                parameters.grad[a:b],
-                tuple(v[a:b] for v in vectors),
-                tmp[: b - a],
-                adjusted[: b - a],
-                decay,
+        self._blocks = []
+        workers = max(min(workers, len(spans)), 1)
+        for k in range(workers):
+            tmp, adjusted = (device.empty((longest,), parameters.dtype) for _ in range(2))
+            self._blocks.append(
+                [
+                    Block(
+                        parameters.value[a:b],
+                        parameters.grad[a:b],
+                        tuple(v[a:b] for v in vectors),
+                        tmp[: b - a],
+                        adjusted[: b - a],
+                        decay,
+                    )
+                    for a, b, decay in spans[len(spans) * k // workers : len(spans) * (k + 1) // workers]
+                ]
             )
-            for a, b, decay in spans
-        ]
 
     def __getstate__(self) -> dict:
         """Vectors as host arrays; views and scratch memory are made anew."""

@@ -58,8 +58,11 @@ class Parameters(Mapping[str, Parameter]):
     """All parameters and state of a network, by name, and the flat vectors ``value``, ``grad`` and ``state``.
 
     A mapping from names such as ``"0.W"`` to :class:`Parameter`. ``version`` grows whenever the
-    vectors are replaced or a parameter is frozen, so that holders of views can tell.
+    vectors are replaced or a parameter is frozen, so that holders of views can tell. ``in_blocks`` tells whether the network
+    takes batches in blocks on its device, shared among workers, who then share updates as well.
     """
+
+    in_blocks = False
 
     value: Array
     grad: Array

@@ -241,6 +241,7 @@ class Pass:
     batch : rows of the whole batch.
     row : index in the whole batch of the first row in hand (per-sample form, blocks), for the random numbers.
     forward_only : no backward will come, so that nothing need be kept for it.
+    lent : outputs of runs of layers in memory that is used again by the next pass, whoever holds them.
     splits : whether neighbouring layers may take the batch in blocks; ``is_part`` : whether this is the pass of a block.
 
     From the forward pass on there are also the two ways to get uninitialised buffers:
@@ -274,6 +275,7 @@ class Pass:
         self.input_gradient, self.needs_dx = needs_dx, True
         self.checks_gradients = network.debug or self.device.poisons
         self.splits = network.in_blocks and self.device.takes_blocks
+        self.lent: list[Array] = []
 
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""
@@ -299,6 +301,14 @@ class Pass:
     def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
         """Scratch memory that is shared under this key alone: zeros at first, later what was written to it before."""
         return self.arena.scratch.lasting(key, shape)
+
+    def handed_out(self, a: Array) -> Array:
+        """A result of the whole pass: a copy of what is in memory that only the pass may hold (``lent``)."""
+        if not any(a is b or a.base is b for b in self.lent):
+            return a
+        copy = self.keep(a.shape)
+        self.xp.copyto(copy, a)
+        return copy
 
     def over(self, a: Array) -> Array:
         """Where to write what takes the place of a layer's input (or in backward of ``dy``): over it if nobody needs it more."""

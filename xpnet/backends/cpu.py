@@ -14,7 +14,8 @@ from xpnet.backends import philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
 from xpnet.backends.workers import Workers, cores
 
-PIECES, PIECE_PRODUCTS = 8, 1 << 21  # of a product that workers share: how many, and multiplications in the smallest
+PIECES, PIECE_PRODUCTS = (8, 4, 2, 1), 1 << 22  # of a product that workers share: how many, multiplications in the smallest
+SIMD = 16  # elements to whose multiples the pieces are cut
 ALIGNMENT = 64  # a cache line; malloc's 16 halve the speed of every wide pass
 
 
@@ -74,15 +75,12 @@ class CPU(Device):
 
     def shared_matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         (n, k), m = a.shape, b.shape[1]
-        pieces = min(PIECES, max(n, m), n * k * m // PIECE_PRODUCTS)  # by shape alone: the same bytes for any number of workers
-        if pieces < 2:
-            return np.matmul(a, b, out=out)
-        calls = []
-        for i in range(pieces):
-            part = slice(max(n, m) * i // pieces, max(n, m) * (i + 1) // pieces)
-            calls.append((np.matmul, (a[part], b, out[part]) if n > m else (a, b[:, part], out[:, part])))
-        share = -(-pieces // self.workers.count)
-        self.workers.replay([calls[i : i + share] for i in range(0, pieces, share)])
+        pieces = next(p for p in PIECES if p * PIECE_PRODUCTS <= n * k * m or p == 1)  # by shape alone, not by the workers
+        size = -(-max(n, m) // (pieces * SIMD)) * SIMD
+        parts = [slice(start, start + size) for start in range(0, max(n, m), size)]
+        calls = [(np.matmul, (a[p], b, out[p]) if n > m else (a, b[:, p], out[:, p])) for p in parts]
+        share = -(-len(calls) // self.workers.count)
+        self.workers.replay([calls[i : i + share] for i in range(0, len(calls), share)])
         return out
 
     def relu(self, a: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -36,6 +36,8 @@ class Device:
     block_size: ClassVar[int | None] = None
     #: Whether layers whose samples do not interact take a batch in cache-sized blocks, shared among threads.
     takes_blocks: ClassVar[bool] = False
+    #: The threads, where it does.
+    workers: Any = None
     #: Whether fresh and re-used memory, and gradients before a backward pass, are filled with NaN.
     poisons: ClassVar[bool] = False
 

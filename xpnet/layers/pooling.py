@@ -188,21 +188,24 @@ def _maxima(x: Array, number: int, a: Axis, buffer: Callable[..., Array], step: 
 
 
 def _give_to_maxima(d: Array, masks: list[Array], dx: Array, number: int, a: Axis, step: Pass) -> None:
-    """The gradient of each window to its first maximum along the axis; to the last element where no other is one."""
+    """The gradient of each window to its first maximum along the axis; to the last element where no other is one.
+
+    Computed without gaps and then put in its place: twice as quick in NumPy as to compute with gaps.
+    """
     xp, (taps, whole) = step.xp, _taps(number, a)
     apart = whole and a.stride >= a.kernel  # so that a gradient is assigned and not added
     if not (apart and a.count * a.kernel == a.length):
         dx.fill(0)
     rest = d
     for k, (windows, pixels) in enumerate(taps):
-        given, target = rest, dx[pixels]
+        given = rest
         if k < len(masks):
-            given = xp.multiply(rest, masks[k], out=target if apart else step.scratch(d.shape))
-            rest = xp.subtract(rest, given, out=dx[taps[-1][1]] if apart else step.scratch(d.shape))
-        if not apart:
-            xp.add(target, given[windows], out=target)
-    if apart and not masks:
-        xp.copyto(dx[taps[0][1]], d)
+            given = xp.multiply(rest, masks[k], out=step.scratch(d.shape))
+            rest = xp.subtract(rest, given, out=step.scratch(d.shape))
+        if apart:
+            xp.copyto(dx[pixels], given)
+        else:
+            xp.add(dx[pixels], given[windows], out=dx[pixels])
 
 
 def _sums(x: Array, out: Array, number: int, a: Axis, step: Pass) -> None:
