@@ -27,8 +27,10 @@ class Recorder:
         self.calls: list[Call] = []
         self.refused = ""
 
-    def note(self, f: Callable, *args: Any) -> None:
-        self.calls.append((f, args))
+    def note(self, f: Callable, *args: Any, writes: Any = None) -> None:
+        """A call; one that writes to an empty array is none."""
+        if not (isinstance(writes, np.ndarray) and writes.size == 0):
+            self.calls.append((f, args))
 
     def refuse(self, reason: str) -> None:
         self.refused = self.refused or reason
@@ -75,7 +77,7 @@ class Recorded(np.ndarray):
             call, args = f, args + targets  # quicker than by keyword
         else:
             call = functools.partial(f, out=targets, **options)
-        _note(call, *args)
+        _note(call, *args, writes=targets[0])
         if out:
             call(*args)
             return out[0] if len(out) == 1 else out
@@ -85,22 +87,22 @@ class Recorded(np.ndarray):
         args, kwargs = plain(args), plain(kwargs)
         result = f(*args, **kwargs)
         if result is None or kwargs.get("out") is not None:
-            _note(functools.partial(f, **kwargs) if kwargs else f, *args)
+            _note(functools.partial(f, **kwargs) if kwargs else f, *args, writes=args[0] if f is np.copyto else None)
         elif not _is_view(result, (*args, *kwargs.values())):
             if not isinstance(result, np.ndarray | np.generic):
                 _refuse(f"numpy.{f.__name__} gives {type(result).__name__}, which Python reads")
                 return result
             result = np.asarray(result)
-            _note(_refill, result, f, args, kwargs)
+            _note(_refill, result, f, args, kwargs, writes=result)
         return _wrapped(result)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         target, key, value = plain(self), plain(key), plain(value)
         target[key] = value
         part = target[key]
-        if isinstance(part, np.ndarray) and np.may_share_memory(part, target):
-            _note(np.copyto, part, value)  # quicker than by key
-        elif np.size(part):
+        if isinstance(part, np.ndarray) and (np.may_share_memory(part, target) or not part.size):
+            _note(np.copyto, part, value, writes=part)  # quicker than by key
+        else:
             _note(target.__setitem__, key, value)
 
     def __getitem__(self, key: Any) -> Any:
@@ -153,9 +155,9 @@ for _name in f"{READS} {UNSEEN}".split():
     setattr(Recorded, _name, _unseen(_name))
 
 
-def _note(f: Callable, *args: Any) -> None:
+def _note(f: Callable, *args: Any, writes: Any = None) -> None:
     if _here.recorder is not None:
-        _here.recorder.note(f, *args)
+        _here.recorder.note(f, *args, writes=writes)
 
 
 def _refuse(reason: str) -> None:
@@ -197,7 +199,7 @@ def _computed(a: Recorded, f: Callable, *args: Any, **options: Any) -> Any:
     source = plain(a)
     result = np.asarray(f(source, *args, **options))
     if not np.may_share_memory(result, source):
-        _note(_refill, result, f, (source, *args), options)
+        _note(_refill, result, f, (source, *args), options, writes=result)
     return _wrapped(result)
 
 

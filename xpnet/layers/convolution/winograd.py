@@ -67,8 +67,6 @@ class Winograd:
                     dV = step.scratch((*Q.shape[:5], c))
                     UT = step.once((W, "U transposed"), functools.partial(self._transposed_kernel, W))
                     step.xp.matmul(Q.reshape(t * t, -1, o), UT, out=dV.reshape(t * t, -1, c))
-                    if first == 0:
-                        dx[images].fill(0)
                     self._add_windows(dV, B, first, dx[images], step)
                 step.arena.scratch.taken = taken
 
@@ -98,11 +96,9 @@ class Winograd:
         found = step.scratch((t, t, n, down, across, c))
         taken = step.arena.scratch.taken
         rows = Axis(height, TILE * (down - 1) + length, 1, before[0] - TILE * first)
-        columns = Axis(width, length, TILE, before[1])
         shape = (length, n, rows.kernel, across, c)
-        apart = step.lasting((rows.within, columns, shape), shape)  # what lies outside the image stays zero
-        for part, pixels in self._pieces(apart, x, rows, columns, length, step):
-            xp.copyto(part, pixels)
+        apart = step.lasting((rows.within, width, before[1], shape), shape)  # what lies outside the image stays zero
+        self._take_apart(x, apart, rows, before[1], step)
         half = step.scratch((t, n, rows.kernel, across * c))
         xp.matmul(matrix, apart.reshape(length, -1), out=half.reshape(t, -1))
         s = half.strides
@@ -111,10 +107,46 @@ class Winograd:
         step.arena.scratch.taken = taken  # the memory of what led here may serve what follows
         return found
 
+    def _take_apart(self, x: Array, apart: Array, rows: Axis, left: int, step: Pass) -> None:
+        """``apart[k]`` (n, rows, across, C) = element k of the windows along the width; they begin ``left`` pixels before."""
+        copy, (low, high) = step.xp.copyto, rows.within
+        inside, image = apart[:, :, low:high], x[:, low - rows.before : high - rows.before]
+        for own, pixels in self._own_pixels(inside, image, left):
+            copy(own, pixels)
+        copy(inside[:left, :, :, 1:], inside[TILE : left + TILE, :, :, :-1])
+        copy(inside[left + TILE :, :, :, :-1], inside[left : len(apart) - TILE, :, :, 1:])
+
+    def _put_together(self, apart: Array, dx: Array, rows: Axis, left: int, overlap: int, step: Pass) -> None:
+        """The adjoint of :meth:`_take_apart`; the first ``overlap`` rows are added to what is there."""
+        add, (low, high) = step.xp.add, rows.within
+        inside, image = apart[:, :, low:high], dx[:, low - rows.before : high - rows.before]
+        add(inside[TILE : left + TILE, :, :, :-1], inside[:left, :, :, 1:], out=inside[TILE : left + TILE, :, :, :-1])
+        own = inside[left : len(apart) - TILE, :, :, 1:]
+        add(own, inside[left + TILE :, :, :, :-1], out=own)
+        for own, pixels in self._own_pixels(inside, image, left):
+            add(pixels[:, :, :overlap], own[:, :, :overlap], out=pixels[:, :, :overlap])
+            step.xp.copyto(pixels[:, :, overlap:], own[:, :, overlap:])
+
+    def _own_pixels(self, apart: Array, x: Array, left: int) -> Iterator[tuple[Array, Array]]:
+        """Parts of ``apart`` that hold every pixel of ``x`` once, and those pixels, both (4 or fewer, n, rows, tiles, C).
+
+        Of a tile's window these are the 4 elements from ``left`` on; what is left of the image is the last tile's.
+        """
+        n, height, width, c = x.shape
+        whole = min(self.across, width // TILE)
+        yield (
+            apart[left : left + TILE, :, :, :whole],
+            x[:, :, : TILE * whole].reshape(n, height, whole, TILE, c).transpose(3, 0, 1, 2, 4),
+        )
+        if rest := width - TILE * whole:
+            tile = min(whole, self.across - 1)
+            start = left + TILE * (whole - tile)
+            yield apart[start : start + rest, :, :, tile : tile + 1], x[:, :, TILE * whole :, None].transpose(2, 0, 1, 3, 4)
+
     def _add_windows(self, dV: Array, B: Array, first: int, dx: Array, step: Pass) -> None:
-        """The adjoint of :meth:`_windows`: add to every pixel of images ``dx`` what it gave."""
-        xp, (t, _, n, down, across, c), (height, width) = step.xp, dV.shape, dx.shape[1:3]
-        rows = Axis(height, TILE * (down - 1) + t, 1, self._before[0] - TILE * first)
+        """The adjoint of :meth:`_windows`: give every pixel of images ``dx`` the sum of what its windows got."""
+        xp, (t, _, n, down, across, c) = step.xp, dV.shape
+        rows = Axis(dx.shape[1], TILE * (down - 1) + t, 1, self._before[0] - TILE * first)
         half = step.scratch((t, n, rows.kernel, across * c))
         own = half[:, :, : TILE * down].reshape(t, n, down, TILE, across * c)
         over = step.scratch((t, n, down, t - TILE, across * c))  # rows that belong to the next tiles too
@@ -125,30 +157,7 @@ class Winograd:
         xp.copyto(half[:, :, TILE * down :], over[:, :, -1])
         apart = step.scratch((t, n, rows.kernel, across, c))
         xp.matmul(B.T, half.reshape(t, -1), out=apart.reshape(t, -1))
-        for part, pixels in self._pieces(apart, dx, rows, Axis(width, t, TILE, self._before[1]), TILE, step):
-            xp.add(pixels, part, out=pixels)
-
-    def _pieces(
-        self, apart: Array, x: Array, rows: Axis, columns: Axis, most: int, step: Pass
-    ) -> Iterator[tuple[Array, Array]]:
-        """Parts of ``apart`` and the pixels of ``x`` that they stand for, as views of one shape.
-
-        ``apart[k]`` (n, rows, across, C) is element k of the windows along the width; of up to ``most`` neighbouring elements
-        that have a pixel in the same windows one piece is made, so that 4 at most name no pixel twice.
-        """
-        low, high = rows.within
-        inside, image = apart[:, :, low:high], x[:, low - rows.before : high - rows.before]
-        taps = [columns.inside(k, 0, self.across) for k in range(columns.kernel)]
-        for _, group in itertools.groupby(range(columns.kernel), key=lambda k: taps[k][0]):
-            for elements in batches(list(group), most):
-                tiles, pixels = taps[elements[0]]
-                if tiles.start < tiles.stop:
-                    source = image[:, :, pixels.start :]
-                    s = source.strides
-                    shape = (len(elements), *image.shape[:2], tiles.stop - tiles.start, x.shape[3])
-                    strides = (s[2], s[0], s[1], TILE * s[2], s[3])
-                    pixels = step.xp.lib.stride_tricks.as_strided(source, shape, strides)
-                    yield inside[elements[0] : elements[-1] + 1, :, :, tiles], pixels
+        self._put_together(apart, dx, rows, self._before[1], t - TILE if first else 0, step)
 
     def _tiles(self, M: Array, A: Array, y: Array, step: Pass) -> None:
         """The inverse transform into ``y`` (n, H, W, O); what sticks out of it is dropped."""
@@ -221,8 +230,3 @@ def _polynomial(roots: tuple | list) -> list[Fraction]:
     for root in roots:
         found = [a - root * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
     return found
-
-
-def batches(items: list[int], most: int) -> Iterator[list[int]]:
-    """Neighbours together, at most so many."""
-    return (items[i : i + most] for i in range(0, len(items), most))
