@@ -23,7 +23,9 @@ class TestClean:
     def test_fifty_steps_of_a_built_in_model(self, device, name):
         result = xn.parity(name, devices=("cpu", device.name))
         assert result.ok, result
-        if device.kind != "cuda" and not (name == "lenet" and device.kind == "sim"):  # which convolves in another way than the CPU
+        if device.kind != "cuda" and not (
+            name == "lenet" and device.kind == "sim"
+        ):  # which convolves in another way than the CPU
             assert_clean(result)
         assert result.steps == 50
         assert result.devices == ("cpu", device.name)

@@ -166,7 +166,7 @@ class Sequential(Chain):
         if self._parameters is None:
             return super().forward(x, step)  # a layer of another network
         self._check_input(x, step)
-        with step.device.use(), step.products():
+        with step.surroundings():
             step.begin(x)
             outputs, cache = super().forward(x, step)
             if step.lent:
@@ -186,7 +186,7 @@ class Sequential(Chain):
             raise RuntimeError(
                 "backward: this forward pass has had its backward already; run forward again with a new net.step()"
             )
-        with step.device.use(), step.products():
+        with step.surroundings():
             if step.checks_gradients:
                 step.device.mark_unwritten(self._parameters.grad)
             step.needs_dx = step.input_gradient

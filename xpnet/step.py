@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xpnet.network import Sequential
     from xpnet.parameters import Parameter, Parameters
 
-_AS_EVER = contextlib.nullcontext()
 _UNHELD = 2  # references to a buffer that nobody outside holds: the container's and getrefcount's argument
 
 
@@ -290,9 +289,9 @@ class Pass:
         if self.begun:
             self._pool.give(self._key, self.arena)
 
-    def products(self) -> contextlib.AbstractContextManager:
-        """Around the layers: where workers share the batch, each product takes one thread."""
-        return one_blas_thread() if self.splits else _AS_EVER
+    def surroundings(self) -> contextlib.AbstractContextManager:
+        """In which layers are called: on the device, or, where workers share the batch, with one thread for each product."""
+        return one_blas_thread() if self.splits else self.device.use()
 
     def result(self) -> Array:
         """A fresh 0-d array for a loss: the receiver's own."""
@@ -311,7 +310,7 @@ class Pass:
         return copy
 
     def over(self, a: Array) -> Array:
-        """Where to write what takes the place of a layer's input (or in backward of ``dy``): over it if nobody needs it more."""
+        """Where to write what takes the place of a layer's input (in backward: of ``dy``): over it if nobody needs it more."""
         return a if self.may_overwrite else self.keep(a.shape)
 
     def rows(self, x: Array) -> Array:

@@ -48,7 +48,11 @@ class ByHand:
                 out = out + (self.forward(self.child(path, "shortcut"), layer.shortcut, x) if layer.shortcut else x)
         elif hasattr(layer, "branches"):
             outputs = [self.forward(self.child(path, str(i)), inner, x) for i, inner in enumerate(layer.branches)]
-            out = self.device.xp.concatenate(outputs, axis=-1) if isinstance(layer, xn.Concatenate) else sum(outputs[1:], outputs[0])
+            out = (
+                self.device.xp.concatenate(outputs, axis=-1)
+                if isinstance(layer, xn.Concatenate)
+                else sum(outputs[1:], outputs[0])
+            )
         else:
             out, self.caches[path] = layer.forward(x, self.step)
         self.outputs[path] = self.device.get(out)
