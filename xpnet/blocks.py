@@ -216,7 +216,9 @@ class Cut:
     def _drive(self, flow: Callable[[Block], Flow], joint: Part, step: Pass, plan: Plan | None) -> list:
         """Advance every block from yield to yield; what they return in the end."""
         blocks = [Block(step, self, joint, plan, b) for b in range(len(self.rows))]
-        flows, results, value = [flow(block) for block in blocks], [], None
+        flows: list[Flow] = [flow(block) for block in blocks]
+        results: list = []
+        value = None
         while not results:
             for one, block in zip(flows, blocks, strict=True):
                 block.go_on()

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from xpnet.backends.device import Array
 
 if TYPE_CHECKING:
-    from xpnet.layers.base import Layer
     from xpnet.step import Pass
 
 Flow = Generator[Callable, Any, Any]
 
 
-def forward_through(layers: Sequence[Layer], x: Array, step: Pass) -> Flow:
+def forward_through(layers: Sequence[Any], x: Array, step: Pass) -> Flow:
     """Output of layers one after another, and the list of their caches."""
     caches, scratch, keeps, in_part = [], step.arena.scratch, not step.forward_only, step.is_part
     free = False
@@ -35,7 +34,7 @@ def forward_through(layers: Sequence[Layer], x: Array, step: Pass) -> Flow:
     return x, caches
 
 
-def backward_through(layers: Sequence[Layer], first: int, dy: Array, caches: list, step: Pass) -> Flow:
+def backward_through(layers: Sequence[Any], first: int, dy: Array, caches: list, step: Pass) -> Flow:
     """Walk back; below the ``first`` layer with parameters only if the input's gradient is wanted, else give None.
 
     Uses the caches up: their buffers may serve again.

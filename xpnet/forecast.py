@@ -9,7 +9,7 @@ import contextlib
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from xpnet.step import Arena, Pass, Results
 
 if TYPE_CHECKING:
     from xpnet.network import Sequential
+    from xpnet.parameters import Parameters
 
 
 @dataclass
@@ -52,7 +53,9 @@ class Forecast:
 def forecast(net: Sequential, rows: int) -> Forecast:
     """Memory of one training step of a built network on its device."""
     device, parameters = Weightless(net.device), net.parameters
-    step = Pass(net, _At(device, parameters.dtype), Results(device, parameters.dtype), True, 0, None, 0, False)
+    step = Pass(
+        net, cast("Parameters", _At(device, parameters.dtype)), Results(device, parameters.dtype), True, 0, None, 0, False
+    )
     step.arena = arena = Arena(device, parameters.dtype)
     step.keep, step.scratch, step.batch = arena.empty, arena.scratch.empty, rows
     x, twin = device.empty((rows, *net.input_shape), parameters.dtype), _twin(net)
@@ -69,13 +72,14 @@ def forecast(net: Sequential, rows: int) -> Forecast:
 
 def _twin(net: Sequential) -> Chain:
     """A copy of the network's layers, with parameters that have no memory."""
-    twin, copies = Chain.__new__(Chain), {}
+    twin = Chain.__new__(Chain)
+    copies: dict[int, Any] = {}
     parts = {name: vars(net)[name] for name in ("layers", "shapes", "_first", "_in_blocks")}
-    vars(twin).update(copy.deepcopy(parts, copies))
+    twin.__dict__.update(copy.deepcopy(parts, copies))
     for original in net.parameters.values():
         if id(original) in copies:
             views = [name for name in ("value", "grad") if name in vars(original)]
-            vars(copies[id(original)]).update({name: hollow(original.shape, net.parameters.dtype) for name in views})
+            copies[id(original)].__dict__.update({name: hollow(original.shape, net.parameters.dtype) for name in views})
     return twin
 
 
@@ -134,7 +138,7 @@ class Hollow(np.ndarray):
     def fill(self, value: Any) -> None:
         pass
 
-    def view(self, dtype: Any = None, *kind: Any) -> Any:
+    def view(self, dtype: Any = None, *kind: Any) -> Any:  # type: ignore[override]
         """Bytes as elements of a dtype, as scratch memory is seen."""
         if not isinstance(dtype, np.dtype):
             return super().view(dtype, *kind)

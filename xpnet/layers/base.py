@@ -47,10 +47,7 @@ class Layer(Configured):
 
     #: False where the derivative is zero or undefined everywhere, so that training through the layer is refused.
     differentiable = True
-    #: True where a pass may take the batch in blocks: samples meet only where the layer yields (:mod:`xpnet.flow`), gradients are
-    #: assigned through ``step.total``, and arrays are computed by ``xp`` and operators alone, so that there is a record of it.
-    blockwise: bool | property = False
-    #: True where the output is a buffer of the layer's own that its ``backward`` does not need: the next layer may overwrite it.
+    #: True where the output is a buffer of the layer's own that ``backward`` does not need: the next layer may overwrite it.
     owns_output = False
     #: True where the gradient by the input is a buffer of the layer's own: the layer before may overwrite it.
     owns_dx = False
@@ -62,6 +59,15 @@ class Layer(Configured):
     meets = False
     #: How often an attribute was set: a record of what the layer does holds until the next time.
     changes = 0
+
+    @property
+    def blockwise(self) -> bool:
+        """Whether a pass may take the batch in blocks; a layer of one's own says ``blockwise = True``.
+
+        It may where samples meet only where the layer yields (:mod:`xpnet.flow`), gradients are assigned through ``step.total``
+        and arrays are computed by ``xp`` and operators alone, so that there is a record of it.
+        """
+        return False
 
     def __setattr__(self, name: str, value: Any) -> None:
         vars(self)["changes"] = self.changes + 1
@@ -102,8 +108,11 @@ class Layer(Configured):
 class Meeting(Layer):
     """A layer whose samples meet: its passes are generators that yield where they do (:mod:`xpnet.flow`)."""
 
-    blockwise: bool | property = True
     meets = True
+
+    @property
+    def blockwise(self) -> bool:
+        return True
 
     def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
         """As :meth:`Layer.forward`, of a block of the batch."""

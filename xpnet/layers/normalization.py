@@ -49,8 +49,8 @@ class BatchNorm(Meeting):
     def check_batch(self, n: int) -> None:
         if n * self.values == 1:
             raise ValueError(
-                "BatchNorm: a training batch of one row has one value per channel, and so no variance: choose a batch_size that "
-                "leaves no single row over, or LayerNorm, which needs no batch"
+                "BatchNorm: a training batch of one row has one value per channel, and so no variance: choose a batch_size "
+                "that leaves no single row over, or LayerNorm, which needs no batch"
             )
 
     def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
@@ -225,10 +225,14 @@ class SampleNorm(Layer):
         if self.gamma is None or self.beta is None:
             step.xp.copyto(dx, dy)
             return
+
+        def sums(gradients: Array, out: Array) -> None:
+            step.sum_rows(step.rows(gradients), out.reshape(-1))
+
         products = step.xp.multiply(dy, normal, out=step.scratch(dy.shape))
         for parameter, gradients in ((self.gamma, products), (self.beta, dy)):
             with step.total(parameter) as total:
-                total.add(lambda out, a=gradients: step.sum_rows(step.rows(a), out.reshape(-1)), step)
+                total.add(functools.partial(sums, gradients), step)
         step.xp.multiply(dy, self.gamma.value.reshape(-1), out=dx)
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:

@@ -45,7 +45,7 @@ class Pool2d(Layer):
         axes = [self._rounded(axis(*numbers)) for numbers in zip(shape[:2], kernels, strides, paddings, strict=True)]
         check_windows(self, shape, *axes)
         self.rows, self.columns = axes
-        return self.rows.count, self.columns.count, shape[2]
+        return self.rows.windows, self.columns.windows, shape[2]
 
     def _rounded(self, a: Axis) -> Axis:
         """With ``ceil_mode`` there is room for a last window that sticks out, if it begins before the padding behind."""
@@ -53,7 +53,7 @@ class Pool2d(Layer):
         if not self.ceil_mode or not over:
             return a
         longer = a._replace(after=a.after + a.stride - over)
-        return longer if (longer.count - 1) * a.stride < a.length + a.before else a
+        return longer if (longer.windows - 1) * a.stride < a.length + a.before else a
 
     def flops(self, shape: Shape, output_shape: Shape) -> int:
         return math.prod(output_shape) * (self.rows.kernel + self.columns.kernel)
@@ -108,13 +108,13 @@ class AvgPool2d(Pool2d):
     def _weights(self, a: Axis, padding: int) -> tuple[float, ...]:
         """1 / the number of elements that count in each window."""
         low, high = (-padding, a.length + padding) if self.count_include_pad else (0, a.length)
-        starts = [i * a.stride - a.before for i in range(a.count)]
+        starts = [i * a.stride - a.before for i in range(a.windows)]
         return tuple(1 / (min(start + a.kernel, high) - max(start, low)) for start in starts)
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, Shape]:
-        across = step.scratch((*x.shape[:2], self.columns.count, x.shape[3]))
+        across = step.scratch((*x.shape[:2], self.columns.windows, x.shape[3]))
         _sums(x, across, WIDTH, self.columns, step)
-        y = step.keep((len(x), self.rows.count, *across.shape[2:]))
+        y = step.keep((len(x), self.rows.windows, *across.shape[2:]))
         _sums(across, y, HEIGHT, self.rows, step)
         return self._weighted(y, y, step), x.shape
 
@@ -164,14 +164,14 @@ def _at(axis_number: int, where: slice) -> tuple[slice, ...]:
 def _taps(number: int, a: Axis) -> tuple[list[tuple], bool]:
     """For each element of a window which windows and which elements of the image those are, and whether none is padding."""
     taps = [a.inside(k) for k in range(a.kernel)]
-    whole = all(windows == slice(0, a.count) for windows, _ in taps)
+    whole = all(windows == slice(0, a.windows) for windows, _ in taps)
     return [(_at(number, windows), _at(number, pixels)) for windows, pixels in taps], whole
 
 
 def _maxima(x: Array, number: int, a: Axis, buffer: Callable[..., Array], step: Pass) -> tuple[Array, list[Array]]:
     """Maxima along an axis, and for every element of a window but the last whether it is one."""
     xp, (taps, whole) = step.xp, _taps(number, a)
-    found = buffer((*x.shape[:number], a.count, *x.shape[number + 1 :]))
+    found = buffer((*x.shape[:number], a.windows, *x.shape[number + 1 :]))
     if whole:
         xp.maximum(x[taps[0][1]], x[taps[-1][1]], out=found)
     else:
@@ -194,7 +194,7 @@ def _give_to_maxima(d: Array, masks: list[Array], dx: Array, number: int, a: Axi
     """
     xp, (taps, whole) = step.xp, _taps(number, a)
     apart = whole and a.stride >= a.kernel  # so that a gradient is assigned and not added
-    if not (apart and a.count * a.kernel == a.length):
+    if not (apart and a.windows * a.kernel == a.length):
         dx.fill(0)
     rest = d
     for k, (windows, pixels) in enumerate(taps):

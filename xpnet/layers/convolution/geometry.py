@@ -26,7 +26,7 @@ class Axis(NamedTuple):
         return self.dilation * (self.kernel - 1) + 1
 
     @property
-    def count(self) -> int:
+    def windows(self) -> int:
         """Windows."""
         return (self.length + self.before + self.after - self.reach) // self.stride + 1
 
@@ -37,7 +37,7 @@ class Axis(NamedTuple):
 
     def inside(self, tap: int, first: int = 0, last: int | None = None) -> tuple[slice, slice]:
         """Of windows ``first`` to ``last``: those whose element number ``tap`` is no padding, and which elements they are."""
-        last = self.count if last is None else last
+        last = self.windows if last is None else last
         offset = tap * self.dilation - self.before
         begin = max(first, -(offset // self.stride))
         end = min(last, (self.length - 1 - offset) // self.stride + 1)
@@ -58,12 +58,12 @@ class Geometry(NamedTuple):
 
     @property
     def output(self) -> Shape:
-        return self.rows.count, self.columns.count, self.n_out
+        return self.rows.windows, self.columns.windows, self.n_out
 
     @property
     def pixels(self) -> int:
         """Output pixels of one sample."""
-        return self.rows.count * self.columns.count
+        return self.rows.windows * self.columns.windows
 
     @property
     def weights(self) -> int:
@@ -85,7 +85,7 @@ def pair(name: str, value: Any, least: int = 1) -> Pair:
 
 
 def axis(length: int, kernel: int, stride: int, padding: int | str, dilation: int = 1) -> Axis:
-    """An axis with its padding in numbers. "same" gives ceil(length / stride) windows, the odd element after (as TensorFlow)."""
+    """An axis with its padding in numbers. "same": ceil(length / stride) windows, the odd element after (as TensorFlow)."""
     if padding == "same":
         windows = -(-length // stride)
         total = max((windows - 1) * stride + dilation * (kernel - 1) + 1 - length, 0)
@@ -104,7 +104,7 @@ def check_image(layer: Any, shape: Shape) -> None:
 def check_windows(layer: Any, shape: Shape, *axes: Axis) -> None:
     """Refuse windows that are larger than the padded image."""
     for a in axes:
-        if a.count < 1:
+        if a.windows < 1:
             padded = [b.length + b.before + b.after for b in axes]
             raise ValueError(
                 f"{layer!r}: a window reaches over {tuple(b.reach for b in axes)} pixels, the image with its padding has "

@@ -5,6 +5,8 @@ Patches are gathered for a few rows of output at a time: never all of them, whic
 
 from __future__ import annotations
 
+import functools
+
 from xpnet.backends.device import Array
 from xpnet.layers.convolution.geometry import Geometry
 from xpnet.parameters import Parameter
@@ -36,13 +38,16 @@ class Im2col:
         def ungroup(total: Array, step: Pass) -> None:
             step.xp.copyto(W.grad.reshape(shape[1], groups, shape[2]), total.transpose(1, 0, 2))
 
+        def product(patches: Array, gradients: Array, out: Array) -> None:
+            self._each(patches, gradients, out.reshape(shape), step)
+
         with step.total(W, *((shape, ungroup) if groups > 1 else ())) as total:
             for images, first, last in self._chunks(len(x)):
                 taken = step.arena.scratch.taken
                 gradients = self._by_group(dy[images, first:last].reshape(-1, o), step)
                 begun = step.arena.scratch.taken
                 patches = self._patches(x[images], first, last, step).transpose(0, 2, 1)
-                total.add(lambda out, a=patches, b=gradients: self._each(a, b, out.reshape(shape), step), step)
+                total.add(functools.partial(product, patches, gradients), step)
                 step.arena.scratch.taken = begun
                 if dx is not None:
                     if first == 0:
@@ -56,7 +61,7 @@ class Im2col:
         """Elements that a pass over ``n`` images works in: the patches."""
         images, first, last = self._chunks(n)[0]
         g = self.geometry
-        return (images.stop - images.start) * (last - first) * g.columns.count * g.patch * g.groups
+        return (images.stop - images.start) * (last - first) * g.columns.windows * g.patch * g.groups
 
     def _chunks(self, n: int) -> list[tuple[slice, int, int]]:
         """Images and rows of output to be taken at a time."""
@@ -77,15 +82,15 @@ class Im2col:
         padded = self._padded(x, first, last, step)
         n, s = len(x), padded.strides
         down, kernels, channels = last - first, (g.rows.kernel, g.columns.kernel), (g.groups, c // g.groups)
-        shape = (n, down, across.count, *kernels, *channels)
+        shape = (n, down, across.windows, *kernels, *channels)
         strides = (s[0], g.rows.stride * s[1], across.stride * s[2], g.rows.dilation * s[1], across.dilation * s[2])
         source = xp.lib.stride_tricks.as_strided(padded, shape, (*strides, channels[1] * s[3], s[3]))
-        pixels = n * down * across.count
+        pixels = n * down * across.windows
         if channels[1] < FEW_CHANNELS:
-            found = step.scratch((g.groups, *kernels, channels[1], n, down, across.count))
+            found = step.scratch((g.groups, *kernels, channels[1], n, down, across.windows))
             xp.copyto(found, source.transpose(5, 3, 4, 6, 0, 1, 2))
             return found.reshape(g.groups, g.patch, pixels).transpose(0, 2, 1)
-        found = step.scratch((g.groups, n, down, across.count, *kernels, channels[1]))
+        found = step.scratch((g.groups, n, down, across.windows, *kernels, channels[1]))
         xp.copyto(found, source.transpose(5, 0, 1, 2, 3, 4, 6))
         return found.reshape(g.groups, pixels, g.patch)
 
@@ -106,7 +111,7 @@ class Im2col:
         """Add every element of the patches to the pixel that it was taken from."""
         rows, columns, c, _, groups = self.geometry
         c //= groups
-        taps = patches.reshape(groups, len(dx), last - first, columns.count, rows.kernel, columns.kernel, c)
+        taps = patches.reshape(groups, len(dx), last - first, columns.windows, rows.kernel, columns.kernel, c)
         for i in range(rows.kernel):
             down, image_rows = rows.inside(i, first, last)
             for j in range(columns.kernel):

@@ -90,10 +90,11 @@ class Conv2d(Layer):
     def forward(self, x: Array, step: Pass) -> tuple[Array, Array]:
         y = step.keep((len(x), *self.geometry.output))
         self.plan(step.device).forward(x, self.W, y, step)
-        if self.b:
-            b = step.once((self, "b"), lambda step: step.broad(self.b.value, self.geometry.pixels, keep=True))
-            pixels = y.reshape(-1, len(b))
-            step.xp.add(pixels, b, out=pixels)
+        b = self.b
+        if b:
+            row = step.once((self, "b"), lambda step: step.broad(b.value, self.geometry.pixels, keep=True))
+            pixels = y.reshape(-1, len(row))
+            step.xp.add(pixels, row, out=pixels)
         return y, x
 
     def backward(self, dy: Array, x: Array, step: Pass) -> Array | None:

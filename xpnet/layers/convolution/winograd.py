@@ -36,7 +36,7 @@ class Winograd:
         self.t = self.r + TILE - 1
         self.weight_size = self.t * self.t * geometry.channels * geometry.n_out
         self.budget = max(budget, self.weight_size)  # bytes: a fourth of the kernel's, which every product reads
-        self.down, self.across = (-(-axis.count // TILE) for axis in geometry[:2])
+        self.down, self.across = (-(-axis.windows // TILE) for axis in geometry[:2])
 
     def forward(self, x: Array, W: Parameter, y: Array, step: Pass) -> None:
         """``y`` = the convolution of ``x`` with ``W`` (r, r, C, O)."""
@@ -198,9 +198,7 @@ class Winograd:
 
 def matrices(r: int, device: Device, dtype: DTypeLike) -> tuple[Array, Array, Array]:
     """A (4, t), G (t, r) and B (t, t) on a device: shared, not to be written to."""
-    return tuple(  # type: ignore[return-value]
-        device.constant(sum(m, ()), dtype).reshape(len(m), len(m[0])) for m in toom_cook(r)
-    )
+    return tuple(device.constant(sum(m, ()), dtype).reshape(len(m), len(m[0])) for m in toom_cook(r))
 
 
 @functools.cache
