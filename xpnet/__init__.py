@@ -3,6 +3,7 @@
 from xpnet import architectures, datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
+from xpnet.diagnostics import LayerStatistics, StopOnNonFinite
 from xpnet.explain import Explanation, explain
 from xpnet.gradcheck import GradientError, gradcheck
 from xpnet.layers import (
@@ -82,6 +83,7 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LayerStatistics",
     "LeakyReLU",
     "Ledger",
     "LinearWarmup",
@@ -111,6 +113,7 @@ __all__ = [
     "Softplus",
     "Step",
     "StepDecay",
+    "StopOnNonFinite",
     "Tanh",
     "Trainer",
     "accuracy",

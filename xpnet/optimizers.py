@@ -5,6 +5,7 @@ Each rule is written once for a block of elements: the whole vector on a GPU, ca
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar, NamedTuple
 
@@ -205,11 +206,23 @@ class Optimizer(Configured):
                 ]
             )
 
+    def __deepcopy__(self, memo: dict) -> Optimizer:
+        """A copy with its vectors on the same device, so that nothing waits for it."""
+        new = memo[id(self)] = self.__class__.__new__(self.__class__)
+        new.__dict__.update(copy.deepcopy(self._kept(), memo))
+        with self._device.use():
+            new._vectors = {k: v.copy() for k, v in self._vectors.items()}
+        new._device, new._version = self._device, None
+        return new
+
+    def _kept(self) -> dict:
+        """Attributes but for vectors; views and scratch memory are made anew."""
+        made = ("_blocks", "_gradients", "_clip", "_part", "_device", "_vectors")
+        return {k: v for k, v in self.__dict__.items() if k not in made}
+
     def __getstate__(self) -> dict:
-        """Vectors as host arrays; views and scratch memory are made anew."""
-        made = ("_blocks", "_gradients", "_clip", "_part", "_device")
-        kept = {k: v for k, v in self.__dict__.items() if k not in made}
-        return {**kept, "_vectors": {k: self._device.get(v) for k, v in self._vectors.items()}}
+        """Vectors as host arrays."""
+        return {**self._kept(), "_vectors": {k: self._device.get(v) for k, v in self._vectors.items()}}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)

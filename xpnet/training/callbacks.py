@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.backends.device import Array
 from xpnet.checks import check_count
 from xpnet.layers.base import Configured
 
@@ -18,16 +19,24 @@ if TYPE_CHECKING:
     from xpnet.training.trainer import Trainer
 
 Record = dict[str, Any]
+Batch = Sequence[Any]  # inputs, targets and weights (or None) of one step, on the device, valid until the next
+Batches = Callable[[], Iterator[Batch]]
 
 
 class Callback(Configured):
-    """A callback with a beginning and an end; override what you need."""
+    """A callback with a beginning and an end, and steps between; override what you need."""
 
     def check(self, names: Sequence[str]) -> None:
         """Called before anything else, with the names that records will hold; raise where one is missing."""
 
     def begin(self, trainer: Trainer) -> None:
         """Called once when ``fit`` begins."""
+
+    def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
+        """Called before every epoch, of so many steps; ``batches()`` gives its minibatches, as often as asked."""
+
+    def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
+        """Called after every step with its minibatch and its loss (0-d), both on the device: reading them waits for it."""
 
     def __call__(self, trainer: Trainer, record: Record) -> bool | None:
         """Called after every epoch; True ends the training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 import warnings
@@ -135,7 +136,7 @@ class Trainer:
         with tqdm(total=steps, unit="step", disable=None if progress else True, leave=False) as bar:
             try:
                 for _ in range(epochs):
-                    record = self._epoch(feed, data, size, shuffle, per_sample, bar)
+                    record = self._epoch(feed, data, size, shuffle, per_sample, bar, callbacks)
                     if held_out is not None:
                         scores = self._scores(validation_feed, held_out)
                         record |= {f"validation_{name}": value for name, value in scores.items()}
@@ -175,7 +176,16 @@ class Trainer:
         batch_rows(len(data.x), None)
         return data
 
-    def _epoch(self, feed: Feed, data: Prepared, size: int, shuffle: bool, per_sample: bool, bar: tqdm) -> Record:
+    def _epoch(
+        self,
+        feed: Feed,
+        data: Prepared,
+        size: int,
+        shuffle: bool,
+        per_sample: bool,
+        bar: tqdm,
+        callbacks: Sequence[Callback],
+    ) -> Record:
         """Every row once. The losses stay on the device and are read with one copy at the end.
 
         The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
@@ -184,14 +194,19 @@ class Trainer:
         rate = self.optimizer.current_rate
         order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
         starts = range(0, n, size)
+        batches = functools.partial(feed.batches, order, size)
         with self.device.use():
+            for callback in callbacks:
+                callback.begin_epoch(self, len(starts), batches)
             losses = self.device.empty((len(starts),), self.net.parameters.dtype)
-            for i, (x, y, weights) in enumerate(feed.batches(order, size)):
-                losses[i] = self.step(x, y, weights, per_sample=per_sample)
+            for i, batch in enumerate(batches()):
+                loss = losses[i] = self.step(*batch, per_sample=per_sample)
+                for callback in callbacks:
+                    callback.end_step(self, batch, loss)
                 bar.update()
         weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
-        loss = mean(self.device.get(losses), np.add.reduceat(weights, starts))
-        return {"epoch": self.epoch + 1, "loss": loss, "learning_rate": rate, "seconds": time.perf_counter() - began}
+        average = mean(self.device.get(losses), np.add.reduceat(weights, starts))
+        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": time.perf_counter() - began}
 
     def _record_names(self, validation: bool) -> list[str]:
         """Names of what an epoch's record will hold."""

@@ -1,0 +1,255 @@
+"""What goes on inside a training: norms layer by layer, dead units, the size of updates, and where numbers cease to be finite.
+
+Both callbacks work on copies of the trainer, so that the training itself is the same with them as without.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import Device
+from xpnet.backends.device import Array
+from xpnet.checks import check_count, to_host
+from xpnet.layers import ReLU
+from xpnet.training import Callback, Trainer
+from xpnet.training.callbacks import Batch, Batches, Record
+from xpnet.watching import LOSS, Watched, Watcher
+
+COLUMNS = ("activation", "delta", "gradient", "update_ratio", "dead")
+
+
+@dataclass
+class LayerReport:
+    """One layer in one training step; NaN stands for what it does not have.
+
+    Euclidean norms over the whole minibatch: ``activation`` of its output, ``delta`` of the loss's gradient by that output,
+    ``gradient`` of the loss's gradient by its own parameters. ``update_ratio`` is the norm of the update over that of these
+    parameters. ``dead`` is the share of a ReLU's units (channels, of images) that are 0 for the whole minibatch.
+    """
+
+    activation: float = math.nan
+    delta: float = math.nan
+    gradient: float = math.nan
+    update_ratio: float = math.nan
+    dead: float = math.nan
+
+
+@dataclass
+class Report:
+    """The layers by path ("2", "1.shortcut") in one training step: the ``step``-th of ``epoch``, both from 1 on."""
+
+    epoch: int
+    step: int
+    loss: float
+    layers: dict[str, LayerReport]
+    names: dict[str, str] = field(repr=False)
+
+    def __str__(self) -> str:
+        width = max(map(len, self.names.values()), default=0)
+        head = "".join(f"{column.replace('_', ' '):>14}" for column in COLUMNS)
+        lines = [f"epoch {self.epoch}, step {self.step}: loss {self.loss:.6g}", f"{'layer':{width}}{head}"]
+        for path, row in self.layers.items():
+            numbers = [getattr(row, column) for column in COLUMNS]
+            texts = ["-" if math.isnan(v) else f"{v:.3g}" for v in numbers]
+            lines.append(f"{self.names[path]:{width}}" + "".join(f"{text:>14}" for text in texts))
+        return "\n".join(lines)
+
+
+class LayerStatistics(Callback):
+    """Per-layer norms of activations and gradients, dead ReLUs, update/weight ratios: ``reports``, one after every epoch.
+
+    ``every=n`` gives one after every ``n`` steps instead. ``print(reports[-1])`` shows a table. A report watches one
+    more step on the last minibatch, by a copy of the trainer; its numbers come back in one copy, the report's one
+    synchronisation. Deltas should be alike in all layers (Glorot and Bengio, AISTATS 2010), update ratios about 1e-3.
+    """
+
+    _batch: Any  # the last step's
+
+    def __init__(self, every: int | None = None):
+        self.every = None if every is None else check_count("LayerStatistics: every", every)
+        self.reports: list[Report] = []
+
+    def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
+        self._steps = 0
+
+    def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
+        self._batch, self._steps = batch, self._steps + 1
+        if self.every and self._steps % self.every == 0:
+            self._report(trainer)
+
+    def __call__(self, trainer: Trainer, record: Record) -> None:
+        if not self.every:
+            self._report(trainer, record["epoch"])
+
+    def finish(self, trainer: Trainer) -> None:
+        self._batch = None
+
+    def _report(self, trainer: Trainer, epoch: int | None = None) -> None:
+        watched = Watched(trainer, trainer.net.device, trainer.net.input_shape, "LayerStatistics")
+        watched.watcher = gauge = Gauge(watched)
+        with watched.device.use():
+            before = watched.trainer.net.parameters.value.copy()
+            with watched.observed():
+                loss = watched.trainer.step(*self._batch)
+            gauge.updates(before)
+            found = gauge.read(loss)
+        names = {path: f"{path}: {type(layer).__name__}" for path, layer in watched.layers.items() if path}
+        rows = {path: LayerReport() for path in names}
+        for (path, quantity), value in found.items():
+            if path in rows:
+                setattr(rows[path], quantity, value)
+        self.reports.append(Report(epoch or trainer.epoch + 1, self._steps, found[LOSS, "loss"], rows, names))
+
+
+class Gauge(Watcher):
+    """Measures arrays on the device as they arise; all numbers are read at once in the end."""
+
+    def __init__(self, watched: Watched):
+        self._watched, self._device = watched, watched.device
+        self._found: dict[tuple[str, str], Array] = {}
+
+    def given(self, stage: str, path: str, *arrays: Array) -> None:
+        if stage == "backward":
+            self._add(path, "delta", arrays[0])
+
+    def see(self, stage: str, path: str, quantity: str, a: Array | None) -> Any:
+        if quantity == "output" and a is not None:
+            self._add(path, "activation", a)
+            if isinstance(self._watched.layers.get(path), ReLU) and a.size:
+                xp = self._device.xp
+                self._found[path, "dead"] = xp.equal(xp.amax(a.reshape(-1, a.shape[-1]), axis=0), 0).mean(dtype=a.dtype)
+        return a
+
+    def updates(self, before: Array) -> None:
+        """Norms of gradients, of the update and, ``before`` it, of the parameters, each over all of a layer's own."""
+        parameters = self._watched.trainer.net.parameters
+        start = 0
+        for entry in parameters.trainable:
+            old = before[start : start + entry.size].reshape(entry.shape)
+            path, start = self._watched.holders[entry.name], start + entry.size
+            self._add(path, "gradient", entry.grad)
+            self._add(path, "update", entry.value - old)
+            self._add(path, "weight", old)
+
+    def read(self, loss: Array) -> dict[tuple[str, str], float]:
+        """Everything measured, in one copy to the host."""
+        squared = {key for key in self._found if key[1] != "dead"}
+        values = self._device.get(self._device.xp.stack([loss, *self._found.values()])).astype(np.float64)
+        found = {key: math.sqrt(v) if key in squared else float(v) for key, v in zip(self._found, values[1:], strict=True)}
+        for path, quantity in list(found):
+            if quantity == "update":
+                found[path, "update_ratio"] = found.pop((path, "update")) / (found.pop((path, "weight")) or math.nan)
+        return {(LOSS, "loss"): float(values[0]), **found}
+
+    def _add(self, path: str, quantity: str, a: Array) -> None:
+        """The squared norm, added to what the path has of this quantity."""
+        flat = a.reshape(-1)
+        square = self._device.dot(flat, flat, self._device.empty((), a.dtype))
+        before = self._found.get((path, quantity))
+        self._found[path, quantity] = square if before is None else before + square
+
+
+class StopOnNonFinite(Callback):
+    """Ends the training with FloatingPointError at the first NaN or infinity, and names the layer and the step it arose in.
+
+    Every step computes one number of its gradients; these are read after every ``every`` steps and after each epoch,
+    the one synchronisation. On alarm a copy of the trainer, made at the last reading, takes the steps since then
+    again, the bad one with all that its layers compute looked at. The network gets back the parameters from before that step.
+    """
+
+    _before: Any  # the trainer, as it was at the last reading
+    _batches: Any
+    _sums: Any  # of each step since then: the gradients' squares, and the loss
+
+    def __init__(self, every: int = 100):
+        self.every = check_count("StopOnNonFinite: every", every)
+
+    def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
+        self._steps, self._batches, self._done = steps, batches, 0
+        self._sums = trainer.net.device.empty((min(self.every, steps), 2), trainer.net.parameters.dtype)
+        self._begin(trainer)
+
+    def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
+        row, g = self._sums[self._pending], trainer.net.parameters.grad
+        trainer.net.device.dot(g, g, out=row[0:1].reshape(()))
+        row[1] = loss
+        self._pending += 1
+        if self._pending == self.every or self._done + self._pending == self._steps:
+            self._read(trainer)
+
+    def finish(self, trainer: Trainer) -> None:
+        self._before = self._batches = self._sums = None
+
+    def _begin(self, trainer: Trainer) -> None:
+        self._pending = 0
+        self._before = copy.deepcopy(trainer, {id(trainer.callbacks): ()})
+
+    def _read(self, trainer: Trainer) -> None:
+        device = trainer.net.device
+        finite = np.isfinite(device.get(self._sums[: self._pending])).all(axis=1)
+        if finite.all():
+            self._done += self._pending
+            if self._done < self._steps:
+                self._begin(trainer)
+            return
+        bad = int(finite.argmin())
+        steps = itertools.islice(self._batches(), self._done, self._done + bad + 1)
+        for batch in itertools.islice(steps, bad):
+            self._before.step(*batch)
+        trainer.net.parameters.restore(self._before.net.parameters.snapshot())
+        where = f"epoch {trainer.epoch + 1}, step {self._done + bad + 1}"
+        raise FloatingPointError(f"{where}: {self._look(next(steps))}. The parameters are those from before this step")
+
+    @np.errstate(all="ignore")  # the step itself has warned
+    def _look(self, batch: Batch) -> str:
+        """What is the first that is not finite in a step of the copy."""
+        trainer = self._before
+        watched = Watched(trainer, trainer.net.device, trainer.net.input_shape, "StopOnNonFinite")
+        for entry in watched.trainer.net.parameters.values():
+            if found := not_finite(watched.device, entry.value):
+                return f"the update of the step before made the parameter {entry.name}: {found}"
+        watched.watcher = search = Search(watched)
+        with watched.observed(), watched.device.use():
+            watched.trainer.step(*batch)
+        return search.first or search.largest()
+
+
+class Search(Watcher):
+    """Looks for the first array of a step that is not finite."""
+
+    first: str | None = None
+
+    def __init__(self, watched: Watched):
+        self._watched = watched
+
+    def given(self, stage: str, path: str, *arrays: Array) -> None:
+        if not path and stage == "forward":
+            self.see(stage, path, "the minibatch", arrays[0])
+
+    def see(self, stage: str, path: str, quantity: str, a: Array | None) -> Any:
+        if a is not None and self.first is None and (found := not_finite(self._watched.device, a)):
+            place = "the loss" if path == LOSS else f"layer {path}, {self._watched.layers[path]!r}," if path else "the network"
+            self.first = f"{place} {stage}: {quantity} of shape {tuple(a.shape)} has {found}"
+        return a
+
+    def largest(self) -> str:
+        """For gradients each of which is finite: where the largest is."""
+        device, parameters = self._watched.device, self._watched.trainer.net.parameters
+        sizes = {entry.name: float(np.abs(to_host(device, entry.grad)).max(initial=0)) for entry in parameters.trainable}
+        name = max(sizes, key=sizes.__getitem__)
+        return f"the sum of the gradients' squares is infinite; the largest gradient is one of {name}, {sizes[name]:.3g}"
+
+
+def not_finite(device: Device, a: Array) -> str:
+    """How many elements of an array are NaN or infinite, in words; empty if none is."""
+    values = to_host(device, a)
+    if values.dtype.kind != "f":
+        return ""
+    nan, inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    return " and ".join(f"{n} {what}" for n, what in ((nan, "NaN"), (inf, "infinite")) if n)
