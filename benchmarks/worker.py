@@ -7,6 +7,7 @@ the largest resident set of the process in a few steps, less what it was when th
 """
 
 import json
+import re
 import resource
 import statistics
 import sys
@@ -154,6 +155,12 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def most_resident():
+    """Bytes in memory at most until now; ``ru_maxrss`` would count what the parent process had."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
 def memory(library, case):
     """Bytes at most in memory during the first steps, less those after the import."""
     __import__(library.partition("-")[0])
@@ -161,7 +168,7 @@ def memory(library, case):
     step = STEPS[library](case)
     for _ in range(max(case.steps, 4)):
         step()
-    found = {"library": library, "case": case.name, "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before}
+    found = {"library": library, "case": case.name, "bytes": most_resident() - before}
     if library == "xpnet":
         from xpnet.forecast import forecast
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from example_helpers import load_example
 
 from xpnet.simulate import simulate
 
@@ -16,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PICTURES = [name for name in EXAMPLES if '"--picture"' in (ROOT / "examples" / name).read_text()]
 SHORT = {"train.py": ("--epochs", "2")}  # others are short by --quick, or as they are
-NEEDS_MNIST = {"book_table.py"}
+NEEDS_MNIST = {"book_table.py", "conv_nets.py"}
+NEEDS_CIFAR10 = {"cifar10.py"}
 SHOWN = {  # figures of the lectures, as patterns of what is printed
     "book_table.py": [r"Q30 +784-30-10 .* 95\.42 .*\nQ100 +784-100-10 .* 96\.59 ", r"T100 .* 98\.04 ", "0 of 1 above 96 %"],
     "which_color.py": [
@@ -34,6 +36,18 @@ SHOWN = {  # figures of the lectures, as patterns of what is printed
     "own_pieces.py": ["equal to 12 digits", "the simulated GPU: equal", "wait 0 times and copy 0 times"],
     "slide_code.py": [r"z = +89 +1\.00 +nan\n"],
     "per_sample_and_all_at_once.py": [r"2 +292 +292 +292\n"],
+    "conv_nets.py": [
+        r"one +20 +Sigmoid +289,630 .* 98\.78 .*\ntwo +20\+40 +Sigmoid +85,670 .* 99\.06 .*\nrelu +20\+40 +ReLU .* 99\.23 ",
+        r"today +16\+32 +ReLU +65,702 ",
+        "1 of their 60 epochs",
+    ],
+    "vanishing_gradients.py": [
+        r"\(1/4\)\^k +0\.2500 +0\.0625 +0\.0156 +0\.0039 ",
+        "is under its bound: yes",
+        r"ReLU, N\(0, 2/n\), He's .* \de\+12 ",
+    ],
+    "overfitting.py": [r"none +training .* 9\d\.\d\d\n +test .* 8\d\.\d\d +1\d\.\d\d "],
+    "cifar10.py": ["200 photographs to learn", r"\n   0 +\d+\.\d\d %", "by class: airplane "],
 }
 DURATION = re.compile(r"\s*[\d.,]+(?:e[+-]?\d+)? ?(?:s|ms|us|x|samples/s)\b")
 
@@ -50,6 +64,16 @@ def short(name: str) -> tuple[str, ...]:
     return SHORT.get(name, ("--quick",) if '"--quick"' in (ROOT / "examples" / name).read_text() else ())
 
 
+def skip_without_data(name: str, request: pytest.FixtureRequest) -> None:
+    if name in NEEDS_MNIST:
+        request.getfixturevalue("mnist")
+    if name in NEEDS_CIFAR10:
+        try:
+            load_example("cifar10").photographs()
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+
+
 def results(printed: str, device: str) -> list[str]:
     """The lines without durations and the device's name, but for what train.py says of the device."""
     lines = [DURATION.sub("", line) for line in printed.splitlines() if "trained on" not in line]
@@ -58,8 +82,7 @@ def results(printed: str, device: str) -> list[str]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_gives_the_same_on_every_device(name: str, device, request: pytest.FixtureRequest) -> None:
-    if name in NEEDS_MNIST:
-        request.getfixturevalue("mnist")
+    skip_without_data(name, request)
     printed = run(name, "--device", device.name, *short(name))
     if device.kind != "cuda":  # there rounding differs, and with it the last digits
         assert results(printed, device.name) == results(run(name, "--device", "cpu", *short(name)), "cpu")
@@ -72,8 +95,7 @@ def test_example_gives_the_same_on_every_device(name: str, device, request: pyte
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     image = pytest.importorskip("matplotlib.image")
-    if name in NEEDS_MNIST:
-        request.getfixturevalue("mnist")
+    skip_without_data(name, request)
     run(name, *short(name), "--picture", str(tmp_path / "picture.png"))
     pixels = image.imread(tmp_path / "picture.png")
     assert pixels.shape[1] >= 600
@@ -100,7 +122,7 @@ def run_code(pieces: list[str], device) -> None:
 
 def test_the_readme_s_code_runs(device) -> None:
     pieces = code_of("README.md")
-    assert len(pieces) == 3
+    assert len(pieces) == 4
     run_code(pieces, device)
 
 
@@ -108,6 +130,10 @@ def test_the_recipes_run(device) -> None:
     pieces = code_of("docs/recipes.md")
     assert len(pieces) > 8
     run_code(pieces, device)
+
+
+def test_the_page_on_images_runs(device) -> None:
+    run_code(code_of("docs/images.md"), device)
 
 
 def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:

@@ -104,7 +104,7 @@ def convolution(x: torch.Tensor, values: dict[str, torch.Tensor], o: Options) ->
     paddings = (o["padding"],) * 2 if isinstance(o["padding"], str) else both(o["padding"])
     rows, columns = (amounts(*numbers) for numbers in zip(x.shape[1:3], kernels, strides, paddings, dilations, strict=True))
     padded = F.pad(first(x), (*columns, *rows))
-    weight = values["0.W"].permute(3, 2, 0, 1)
+    weight = values["0.W"].permute(3, 2, 0, 1).contiguous()
     return last(F.conv2d(padded, weight, values.get("0.b"), stride=strides, dilation=dilations, groups=o["groups"]))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xpnet.checks import check_count
 from xpnet.layers import (
     Affine,
     BatchNorm,
@@ -42,6 +43,8 @@ def vgg(classes: int = 10, widths: Sequence[int | str] = SMALL_VGG, hidden: int 
 
     Simonyan and Zisserman, ICLR 2015. 591,466 parameters on 32x32x3. ``widths`` are output channels, or "pool".
     """
+    if not all(width == "pool" or isinstance(width, int) for width in widths):
+        raise ValueError(f"vgg(widths={widths!r}): output channels, or 'pool'")
     layers: list[Layer] = []
     for width in widths:
         layers += [MaxPool2d(2)] if width == "pool" else [Conv2d(int(width), 3, padding=1, bias=False), BatchNorm(), ReLU()]
@@ -66,6 +69,9 @@ def resnet(classes: int = 10, widths: Sequence[int] = (16, 32, 64), blocks: int 
     6 * ``blocks`` + 2 layers with three stages; 3 blocks make ResNet-20, 272,474 parameters on 32x32x3. Where a stage begins,
     stride 2 halves the images and the shortcut is a 1x1 convolution.
     """
+    check_count("resnet(blocks", blocks)
+    if not widths:
+        raise ValueError(f"resnet(widths={widths!r}): the output channels of one stage or more")
     return Sequential(
         *(Conv2d(widths[0], 3, padding=1, bias=False), BatchNorm(), ReLU()),
         *_stages(widths, blocks),
@@ -100,6 +106,6 @@ def _basic_block(width: int, *, halving: bool) -> Residual:
     shortcut = Sequential(Conv2d(width, 1, stride=2, bias=False), BatchNorm()) if halving else None
     return Residual(
         *(Conv2d(width, 3, stride=stride, padding=1, bias=False), BatchNorm(), ReLU()),
-        *(Conv2d(width, 3, padding=1, bias=False), BatchNorm()),
+        *(Conv2d(int(width), 3, padding=1, bias=False), BatchNorm()),
         shortcut=shortcut,
     )

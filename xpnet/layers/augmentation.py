@@ -101,7 +101,8 @@ class RandomCrop(Augmentation):
     def __init__(self, size: int | tuple[int, int], *, padding: int = 0):
         self.size, self.padding = size, padding
         pair("RandomCrop(size", size)
-        pair("RandomCrop(padding", padding, 0)
+        if type(padding) is not int or padding < 0:
+            raise ValueError(f"RandomCrop(padding={padding!r}): it is a whole number from 0 on")
 
     def output_size(self, size: Shape) -> Shape:
         part = pair("", self.size)

@@ -87,7 +87,7 @@ class Residual(Chain):
         if out != around:
             raise ValueError(
                 f"Residual: the body gives {out} per sample, the shortcut {around}; add a shortcut layer that "
-                f"gives {out}, for instance shortcut=Affine({out[-1] if out else 1})"
+                f"gives {out}, for instance shortcut={_shortcut(shape, out)}"
             )
         return out
 
@@ -121,6 +121,14 @@ class Residual(Chain):
     def __repr__(self) -> str:
         shortcut = [f"shortcut={self.shortcut!r}"] if self.shortcut else []
         return f"Residual({', '.join([*map(repr, self.layers), *shortcut])})"
+
+
+def _shortcut(shape: Shape, out: Shape) -> str:
+    """A layer that may stand beside a residual block: where it makes images smaller, a convolution."""
+    if len(shape) == len(out) == IMAGE_AXES and shape[:2] != out[:2]:
+        strides = tuple(-(-a // b) for a, b in zip(shape[:2], out[:2], strict=True))
+        return f"Conv2d({out[2]}, 1, stride={strides[0] if strides[0] == strides[1] else strides})"
+    return f"Affine({out[-1] if out else 1})"
 
 
 class Branches(Meeting):

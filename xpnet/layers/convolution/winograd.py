@@ -19,7 +19,12 @@ from xpnet.parameters import Parameter
 from xpnet.step import Pass
 
 TILE = 4  # outputs along a side
-POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # where polynomials are evaluated, infinity aside
+POINTS = {  # for each size of kernel where polynomials are evaluated, infinity aside: of many tried those of the smallest error
+    2: (0, Fraction(3, 4), Fraction(-3, 4), -2),
+    3: (0, Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2)),
+    4: (0, Fraction(1, 2), Fraction(-1, 2), Fraction(9, 8), Fraction(-9, 8), Fraction(5, 2)),
+    5: (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2)),
+}
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -208,7 +213,7 @@ def toom_cook(r: int) -> tuple[Matrix, Matrix, Matrix]:
     The rows of B are divided by powers of two to entries of about 1, by which those of G grow: products of numbers alike
     in size lose the fewest digits.
     """
-    points = POINTS[: r + TILE - 2]
+    points = POINTS[r]
     A = [[Fraction(p) ** i for p in points] + [Fraction(i == TILE - 1)] for i in range(TILE)]
     G, B = [], []
     for p in points:
