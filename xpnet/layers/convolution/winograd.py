@@ -88,7 +88,7 @@ class Winograd:
 
     def _chunks(self, n: int) -> Iterator[tuple[slice, int, int]]:
         """Images and rows of tiles to be taken at a time."""
-        row_bytes = self.t * self.t * self.across * max(self.geometry.channels, self.geometry.n_out) * 4
+        row_bytes = self.t * self.t * self.across * (self.geometry.channels + self.geometry.n_out) * 2
         images = max(1, min(n, self.budget // (row_bytes * self.down)))
         rows = self.down if images > 1 else max(1, min(self.down, self.budget // row_bytes))
         for i, first in itertools.product(range(0, n, images), range(0, self.down, rows)):
@@ -114,12 +114,19 @@ class Winograd:
 
     def _take_apart(self, x: Array, apart: Array, rows: Axis, left: int, step: Pass) -> None:
         """``apart[k]`` (n, rows, across, C) = element k of the windows along the width; they begin ``left`` pixels before."""
-        copy, (low, high) = step.xp.copyto, rows.within
+        xp, (low, high) = step.xp, rows.within
         inside, image = apart[:, :, low:high], x[:, low - rows.before : high - rows.before]
-        for own, pixels in self._own_pixels(inside, image, left):
-            copy(own, pixels)
-        copy(inside[:left, :, :, 1:], inside[TILE : left + TILE, :, :, :-1])
-        copy(inside[left + TILE :, :, :, :-1], inside[left : len(apart) - TILE, :, :, 1:])
+        n, height, width, c = image.shape
+        s = image.strides
+        starts = [TILE * tile - left for tile in range(self.across)]
+        for (begin, end), alike in itertools.groupby(starts, lambda start: (max(0, -start), min(len(apart), width - start))):
+            first, *others = alike
+            if begin < end and n:
+                shape = (end - begin, n, height, 1 + len(others), c)
+                strides = (s[2], s[0], s[1], TILE * s[2], s[3])
+                windows = xp.lib.stride_tricks.as_strided(image[:, :, first + begin :], shape, strides)
+                tile = (first + left) // TILE
+                xp.copyto(inside[begin:end, :, :, tile : tile + 1 + len(others)], windows)
 
     def _put_together(self, apart: Array, dx: Array, rows: Axis, left: int, overlap: int, step: Pass) -> None:
         """The adjoint of :meth:`_take_apart`; the first ``overlap`` rows are added to what is there."""
