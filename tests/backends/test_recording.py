@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet.backends.recording import Recorded, Recorder, plain, recorded, replay
+from xpnet.backends.recording import Recorded, Recorder, in_runs, plain, recorded, replay
 
 
 def again(work, *arrays, others=None):
@@ -118,3 +118,41 @@ def test_recorders_nest():
             a += 2
         a += 3
     assert [len(r.calls) for r in (outer, inner)] == [2, 1]
+
+
+BASE = np.arange(2 * 3 * 4 * 5, dtype="float32").reshape(2, 3, 4, 5)
+VIEWS = {
+    "whole": BASE,
+    "runs of a row": BASE[:, :, ::2],
+    "runs of two rows": np.arange(160, dtype="float32").reshape(2, 4, 4, 5)[:, :, 1:3],
+    "no runs": BASE[..., ::2],
+    "backwards": BASE[:, ::-1],
+    "backwards within": BASE[..., ::-1],
+    "repeated": np.broadcast_to(BASE[:, :1], BASE.shape),
+    "repeated within": np.broadcast_to(BASE[..., :1], BASE.shape),
+    "transposed": BASE.transpose(1, 0, 2, 3),
+    "one element": BASE[:1, :1, :1, :1],
+    "empty": BASE[:, :0],
+    "no axes": BASE[0, 0, 0, 0],
+    "read-only": np.frombuffer(BASE.tobytes(), "float32").reshape(6, 4, 5)[:, 1:3],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("gap", [False, True])
+def test_copies_in_runs_give_the_same(name, gap):
+    source = np.asarray(VIEWS[name])
+    memory = np.full((*source.shape[:-2], 3, *source.shape[-2:]) if gap and source.ndim > 1 else source.shape, -1, "float32")
+    target = memory[..., 1, :, :] if memory.ndim > source.ndim else memory
+    expected = memory.copy()
+    (expected[..., 1, :, :] if memory.ndim > source.ndim else expected)[...] = source
+    np.copyto(*in_runs(target, source))
+    assert np.array_equal(memory, expected)
+
+
+def test_runs_are_found():
+    target, source = in_runs(np.empty((2, 3, 2, 5), "float32"), BASE[:, :, ::2])
+    assert target.shape == source.shape == (2, 3, 2)
+    assert target.itemsize == source.itemsize == 20
+    other = np.empty((2, 3, 4, 5), "float64")
+    assert in_runs(other, BASE)[0] is other  # a cast is no copy of bytes
