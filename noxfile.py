@@ -75,8 +75,8 @@ def examples(session):
     session.install(".[plot]")
     pictures = Path(session.create_tmp())
     for example in sorted(Path("examples").glob("*.py")):
-        if example.name == "book_table.py":
-            continue  # minutes, and MNIST: the session slow
+        if example.name in ("book_table.py", "conv_nets.py", "cifar10.py"):
+            continue  # minutes, and data: the session slow
         picture = ["--picture", str(pictures / f"{example.stem}.png")] if "--picture" in example.read_text() else []
         session.run("python", str(example), *picture)
 
@@ -122,7 +122,8 @@ def slow(session):
     """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files)."""
     session.install(".", *group("test"))
     session.run("pytest", "--slow", "-m", "slow", *session.posargs)
-    session.run("python", "examples/book_table.py")
+    for example in ("book_table.py", "conv_nets.py", "cifar10.py"):
+        session.run("python", f"examples/{example}")
 
 
 @nox.session(default=False)

@@ -368,12 +368,14 @@ class TestCopies:
 
 
 class TestSections:
-    def test_a_new_run_begins_where_images_have_become_half_as_large(self):
-        net = xn.Sequential(
-            xn.Conv2d(8, 3, padding=1), xn.ReLU(), xn.MaxPool2d(2), xn.Conv2d(8, 3), xn.Flatten(), xn.Affine(4), xn.ReLU()
-        ).build((8, 8, 3))
-        sections = net._in_blocks.sections
-        assert [len(getattr(s, "layers", (s,))) for s in sections] == [3, 2, 1, 1]
+    def test_a_new_run_begins_where_images_have_become_a_quarter_as_large(self):
+        def head():
+            return xn.Flatten(), xn.Affine(4), xn.ReLU()
+
+        net = xn.Sequential(xn.Conv2d(8, 3, padding=1), xn.ReLU(), xn.MaxPool2d(2), xn.Conv2d(8, 3), *head()).build((8, 8, 3))
+        assert [len(getattr(s, "layers", (s,))) for s in net._in_blocks.sections] == [3, 2, 1, 1]
+        net = xn.Sequential(xn.Conv2d(8, 3, padding=1), xn.MaxPool2d(2), xn.Conv2d(10, 1), *head()).build((8, 8, 3))
+        assert [len(getattr(s, "layers", (s,))) for s in net._in_blocks.sections] == [4, 1, 1]
 
     def test_vectors_are_not_cut(self):
         assert not xn.Sequential(xn.BatchNorm(), xn.Affine(4), xn.ReLU()).build((8,)).in_blocks

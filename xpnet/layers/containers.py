@@ -256,7 +256,7 @@ class Sections:
 
 
 def _starts(layers: tuple[Layer, ...], shapes: list[Shape]) -> Iterator[int]:
-    """Where sections begin: at every layer that takes no blocks, behind it, and where images have become half as large.
+    """Where sections begin: at every layer that takes no blocks, behind it, and where images have become a quarter as large.
 
     (Blocks of small images have more rows. Only a layer that gathers windows begins anew: what follows it comes along.)
     """
@@ -264,7 +264,7 @@ def _starts(layers: tuple[Layer, ...], shapes: list[Shape]) -> Iterator[int]:
     for i, layer in enumerate(layers):
         size = max(math.prod(shapes[i]), math.prod(shapes[i + 1]))
         joins = i > 0 and takes_images(layers, shapes, i - 1) and takes_images(layers, shapes, i)
-        if not joins or (layer.gathers and 2 * size <= largest):
+        if not joins or (layer.gathers and 4 * size <= largest):
             largest = 0
             yield i
         largest = max(largest, size)
