@@ -110,7 +110,7 @@ class TestForecast:
         few, many = forecast(made.net, 10), forecast(made.net, 40)
         assert (few.rows, many.rows) == (10, 40)
         assert few.parameters == many.parameters
-        assert 3.5 * few.activations < many.activations <= 4 * few.activations
+        assert 3 * few.activations < many.activations <= 4 * few.activations  # transformed kernels do not grow
 
     def test_the_summary_ends_with_it(self, device):
         made = trainer("lenet", device)
