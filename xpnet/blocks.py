@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array, Device, DTypeLike
-from xpnet.backends.recording import Call, Recorder, plain, recorded, replay
+from xpnet.backends.recording import Call, Namespace, Recorder, plain, recorded, replay
 from xpnet.flow import Flow, backward_through, complete, forward_through
 from xpnet.step import Arena, Pass, Scratch, Total
 
@@ -284,7 +284,8 @@ class Part(Pass):
     splits, is_part = False, True
 
     def __init__(self, whole: Pass, arena: Arena, plan: Plan | None, shares: tuple[float, ...] = (), worker: int | None = None):
-        self.network, self.device, self.dtype, self.xp = whole.network, whole.device, whole.dtype, whole.xp
+        self.network, self.device, self.dtype = whole.network, whole.device, whole.dtype
+        self.xp = Namespace() if plan else whole.xp
         self.training, self.updates_state, self.forward_only = whole.training, whole.updates_state, whole.forward_only
         self.number, self.count, self.row, self.batch, self.needs_dx = whole.number, whole.count, 0, whole.batch, whole.needs_dx
         self.arena, self.plan, self.worker, self._shares = arena, plan, worker, shares

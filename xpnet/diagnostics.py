@@ -21,6 +21,7 @@ from xpnet.training import Callback, Trainer
 from xpnet.training.callbacks import Batch, Batches, Record
 from xpnet.watching import LOSS, Watched, Watcher
 
+UNREPEATED = "the step could not be taken again: it depends on what a callback changed, or on per_sample=True"
 COLUMNS = ("activation", "delta", "gradient", "update_ratio", "dead")
 
 
@@ -64,7 +65,7 @@ class Report:
 class LayerStatistics(Callback):
     """Per-layer norms of activations and gradients, dead ReLUs, update/weight ratios: ``reports``, one after every epoch.
 
-    ``every=n`` gives one after every ``n`` steps instead. ``print(reports[-1])`` shows a table. A report watches one
+    ``every=n`` gives one after every ``n`` steps of ``fit`` instead. ``print(reports[-1])`` shows a table. A report watches one
     more step on the last minibatch, by a copy of the trainer; its numbers come back in one copy, the report's one
     synchronisation. Deltas should be alike in all layers (Glorot and Bengio, AISTATS 2010), update ratios about 1e-3.
     """
@@ -75,12 +76,15 @@ class LayerStatistics(Callback):
         self.every = None if every is None else check_count("LayerStatistics: every", every)
         self.reports: list[Report] = []
 
+    def begin(self, trainer: Trainer) -> None:
+        self._all_steps = 0
+
     def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
         self._steps = 0
 
     def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
-        self._batch, self._steps = batch, self._steps + 1
-        if self.every and self._steps % self.every == 0:
+        self._batch, self._steps, self._all_steps = batch, self._steps + 1, self._all_steps + 1
+        if self.every and self._all_steps % self.every == 0:
             self._report(trainer)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
@@ -160,7 +164,8 @@ class StopOnNonFinite(Callback):
 
     Every step computes one number of its gradients; these are read after every ``every`` steps and after each epoch,
     the one synchronisation. On alarm a copy of the trainer, made at the last reading, takes the steps since then
-    again, the bad one with all that its layers compute looked at. The network gets back the parameters from before that step.
+    again, the bad one with all that its layers compute looked at. Network and optimizer get back what they were before that
+    step (an EarlyStopping then restores its best epoch, as ever).
     """
 
     _before: Any  # the trainer, as it was at the last reading
@@ -172,7 +177,7 @@ class StopOnNonFinite(Callback):
 
     def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
         self._steps, self._batches, self._done = steps, batches, 0
-        self._sums = trainer.net.device.empty((min(self.every, steps), 2), trainer.net.parameters.dtype)
+        self._sums = trainer.net.device.empty((min(self.every, steps) + 1, 2), trainer.net.parameters.dtype)
         self._begin(trainer)
 
     def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
@@ -188,36 +193,64 @@ class StopOnNonFinite(Callback):
 
     def _begin(self, trainer: Trainer) -> None:
         self._pending = 0
-        self._before = copy.deepcopy(trainer, {id(trainer.callbacks): ()})
+        self._before = _copy(trainer)
 
     def _read(self, trainer: Trainer) -> None:
-        device = trainer.net.device
-        finite = np.isfinite(device.get(self._sums[: self._pending])).all(axis=1)
-        if finite.all():
-            self._done += self._pending
-            if self._done < self._steps:
-                self._begin(trainer)
-            return
-        bad = int(finite.argmin())
+        device, values, count = trainer.net.device, trainer.net.parameters.value, self._pending
+        device.dot(values, values, out=self._sums[count, 0:1].reshape(()))  # what the last update made
+        self._sums[count, 1] = 0
+        finite = np.isfinite(device.get(self._sums[: count + 1])).all(axis=1)
+        if not finite.all():
+            self._alarm(trainer, int(finite.argmin()))
+        self._done += count
+        if self._done < self._steps:
+            self._begin(trainer)
+
+    def _alarm(self, trainer: Trainer, bad: int) -> None:
+        """Take the steps before the ``bad``-th again, look into that one, and put the trainer back to before it."""
         steps = itertools.islice(self._batches(), self._done, self._done + bad + 1)
-        for batch in itertools.islice(steps, bad):
-            self._before.step(*batch)
-        trainer.net.parameters.restore(self._before.net.parameters.snapshot())
-        where = f"epoch {trainer.epoch + 1}, step {self._done + bad + 1}"
-        raise FloatingPointError(f"{where}: {self._look(next(steps))}. The parameters are those from before this step")
+        good, earlier = self._before, self._before
+        for i, batch in enumerate(itertools.islice(steps, bad)):
+            earlier = _copy(good) if i == bad - 1 else earlier
+            good.step(*batch)
+        found = _bad_parameter(good)
+        if found and bad:
+            good, bad = earlier, bad - 1
+        else:
+            batch = next(steps, None)
+            found = self._look(good, batch) if batch else UNREPEATED
+        _put_back(trainer, good)
+        raise FloatingPointError(
+            f"epoch {trainer.epoch + 1}, step {self._done + bad + 1}: {found}. The parameters are those from before this step"
+        )
 
     @np.errstate(all="ignore")  # the step itself has warned
-    def _look(self, batch: Batch) -> str:
-        """What is the first that is not finite in a step of the copy."""
-        trainer = self._before
+    def _look(self, trainer: Trainer, batch: Batch) -> str:
+        """What is the first that is not finite in a step of the trainer."""
         watched = Watched(trainer, trainer.net.device, trainer.net.input_shape, "StopOnNonFinite")
-        for entry in watched.trainer.net.parameters.values():
-            if found := not_finite(watched.device, entry.value):
-                return f"the update of the step before made the parameter {entry.name}: {found}"
         watched.watcher = search = Search(watched)
         with watched.observed(), watched.device.use():
             watched.trainer.step(*batch)
         return search.first or search.largest()
+
+
+def _copy(trainer: Trainer) -> Trainer:
+    return copy.deepcopy(trainer, {id(trainer.callbacks): ()})
+
+
+def _bad_parameter(trainer: Trainer) -> str:
+    """The first parameter that is not finite, in words; empty if all are."""
+    for entry in trainer.net.parameters.values():
+        if found := not_finite(trainer.net.device, entry.value):
+            return f"the update made the parameter {entry.name}: {found}"
+    return ""
+
+
+def _put_back(trainer: Trainer, good: Trainer) -> None:
+    """Network and optimizer as they are in a copy."""
+    trainer.net.parameters.restore(good.net.parameters.snapshot())
+    trainer.net.steps_begun = good.net.steps_begun
+    trainer.optimizer.go_back_to(good.optimizer)
 
 
 class Search(Watcher):
@@ -243,6 +276,8 @@ class Search(Watcher):
         device, parameters = self._watched.device, self._watched.trainer.net.parameters
         sizes = {entry.name: float(np.abs(to_host(device, entry.grad)).max(initial=0)) for entry in parameters.trainable}
         name = max(sizes, key=sizes.__getitem__)
+        if math.isfinite(sum(size**2 for size in sizes.values())) and sizes[name] < 1e15:
+            return UNREPEATED
         return f"the sum of the gradients' squares is infinite; the largest gradient is one of {name}, {sizes[name]:.3g}"
 
 

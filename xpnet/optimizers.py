@@ -130,6 +130,12 @@ class Optimizer(Configured):
         """Tell the schedule the epoch's loss (for :class:`xpnet.ReduceOnPlateau`)."""
         self._schedule.observe(loss)
 
+    def go_back_to(self, earlier: Optimizer) -> None:
+        """Take over the steps and vectors of an earlier copy of this optimizer."""
+        self.steps = earlier.steps
+        for name, vector in self._vectors.items():
+            vector[...] = earlier._vectors.get(name, 0)
+
     def reset(self) -> None:
         """Forget the network and all that was gathered about it, so that another can be trained."""
         self.steps, self._parameters, self._vectors = 0, None, {}

@@ -1,9 +1,11 @@
 """Recording: what runs once on recorded arrays runs again, on other values in the same memory, as a list of calls."""
 
+import re
+
 import numpy as np
 import pytest
 
-from xpnet.backends.recording import Recorded, Recorder, in_runs, plain, recorded, replay
+from xpnet.backends.recording import Namespace, Recorded, Recorder, in_runs, plain, recorded, replay
 
 
 def again(work, *arrays, others=None):
@@ -156,3 +158,56 @@ def test_runs_are_found():
     assert target.itemsize == source.itemsize == 20
     other = np.empty((2, 3, 4, 5), "float64")
     assert in_runs(other, BASE)[0] is other  # a cast is no copy of bytes
+
+
+def refused(work, *arrays):
+    recorder = Recorder()
+    with recorder.active():
+        work(Namespace(), *(recorded(np.array(a, np.float32)) for a in arrays))
+    return recorder.refused
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda xp, a: xp.ascontiguousarray(a) * 2,
+        lambda xp, a: xp.array(a) + 1,
+        lambda xp, a: xp.asarray(a),
+        lambda xp, a: a[a > 0],
+        lambda xp, a: a.__setitem__(a > 0, a[a > 0] * 2),
+        lambda xp, a: xp.vectorize(abs)(a),
+    ],
+)
+def test_what_would_escape_the_record_is_refused(work):
+    assert re.search(r"NumPy does not tell|whose size depends on values", refused(work, [-1, 2, 3]))
+
+
+def test_what_a_namespace_has_else_is_numpy_s():
+    assert Namespace().add is np.add
+    assert not refused(lambda xp, a: xp.add(a, 1, out=a), [1, 2])
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda a, b: np.clip(a, -0.5, 0.5, b),
+        lambda a, b: np.take(a, [2, 1, 0, 0], 0, b, "clip"),
+        lambda a, b: np.cumsum(a, 0, None, b),
+        lambda a, b: b.__setitem__(b < 0, 0.0),
+    ],
+)
+def test_results_given_by_position_are_noted(work):
+    def whole(a, b):
+        work(a, b)
+        return b * 1
+
+    again(whole, [1.0, -2.0, 3.0, 0.2], [0.0, 0.0, 0.0, 0.0])
+
+
+def test_an_assignment_that_casts_replays():
+    def work(a):
+        whole = recorded(np.zeros(3, np.int32)) if type(a) is Recorded else np.zeros(3, np.int32)
+        whole[...] = a * 10
+        return whole * 1
+
+    again(work, [0.5, 1.5, -2.5])

@@ -4,7 +4,9 @@ import contextlib
 import copy
 import os
 import pickle
+import signal
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -13,6 +15,7 @@ from block_helpers import CPU_DEVICE, blocks_of, cuts, images, network, trainer
 from core_helpers import allocations, bits
 
 import xpnet as xn
+from xpnet.backends.workers import Workers
 
 
 def train(made, steps=6, n=12, factor=1.0, seed=0):
@@ -287,6 +290,28 @@ class TestUsersLayers:
 
 
 class TestWorkers:
+    def test_an_interrupt_leaves_no_job_behind(self):
+        """Ctrl-C while the caller waits for a thread."""
+
+        def slow(name):
+            time.sleep(0.3)
+            done.append(name)
+
+        def interrupt(number, frame):
+            raise KeyboardInterrupt
+
+        workers, done = Workers(2), []
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                workers.replay([[], [(slow, ("first",))]])
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert done == ["first"]
+        workers.replay([[], [(slow, ("second",))]])
+        assert done == ["first", "second"]
+
     def test_a_workers_error_arrives_and_the_workers_live_on(self):
         workers = CPU_DEVICE.workers
 

@@ -1,6 +1,7 @@
 """Conv2d: its arguments and mistakes, the method that is planned, how exact each is, the memory it works in."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ class TestArguments:
             (
                 (4, 3),
                 {"groups": 3},
-                r"^Conv2d\(n_out=4, groups=3\): every group makes as many outputs, so n_out is a multiple$",
+                r"^Conv2d\(n_out=4, groups=3\): every group makes as many outputs: n_out must be a multiple of groups$",
             ),
             (
                 (4, 3),
@@ -128,10 +129,20 @@ class TestSamplesThatDoNotFit:
             build((8, 9), 4, 3)
         assert xn.Sequential(xn.Reshape((8, 9, 1)), xn.Conv2d(4, 3)).build((8, 9)).output_shape == (6, 7, 4)
 
-    @pytest.mark.parametrize("shape", [(8,), (2, 8, 8, 3)])
-    def test_other_ranks_get_no_hint(self, shape):
-        with pytest.raises(ValueError, match=rf"samples here have shape {shape}$".replace("(", r"\(").replace(")", r"\)")):
+    @pytest.mark.parametrize(
+        ("shape", "hint"), [((8,), "; put Reshape((height, width, channels)) before it"), ((2, 8, 8, 3), "")]
+    )
+    def test_other_ranks(self, shape, hint):
+        with pytest.raises(ValueError, match=re.escape(f"samples here have shape {shape}{hint}") + "$"):
             build(shape, 4, 3)
+
+    def test_channels_first(self):
+        with pytest.warns(
+            UserWarning, match=r"shape \(3, 32, 32\) look like \(channels, .*transpose\(0, 2, 3, 1\)"
+        ):
+            build((3, 32, 32), 4, 3)
+        with pytest.raises(ValueError, match=r"too small; if they are \(channels, height, width\): channels come last here"):
+            build((1, 7, 7), 4, 3)
 
     def test_channels_that_groups_do_not_divide(self):
         with pytest.raises(

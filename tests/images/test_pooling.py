@@ -192,7 +192,13 @@ class TestEach:
         assert (found.y.dtype, found.dx.dtype) == ("float32", "float32")
 
     @every_kind
-    @pytest.mark.parametrize(("shape", "hint"), [((6,), "$"), ((7, 6), r"; put Reshape\(\(7, 6, 1\)\) before it$")])
+    @pytest.mark.parametrize(
+        ("shape", "hint"),
+        [
+            ((6,), r"; put Reshape\(\(height, width, channels\)\) before it$"),
+            ((7, 6), r"; put Reshape\(\(7, 6, 1\)\) before it$"),
+        ],
+    )
     def test_samples_that_are_no_images(self, kind, shape, hint):
         found = r"needs images \(N, height, width, channels\), the samples here have shape \(" + ", ".join(map(str, shape))
         with pytest.raises(ValueError, match=rf"^{kind}\(.*{found},?\){hint}"):

@@ -141,7 +141,7 @@ class TestLayerStatistics:
     def test_every_so_many_steps(self, device):
         statistics = xn.LayerStatistics(every=3)
         fit(trainer(device, statistics), epochs=2)
-        assert [(r.epoch, r.step) for r in statistics.reports] == [(1, 3), (2, 3)]
+        assert [(r.epoch, r.step) for r in statistics.reports] == [(1, 3), (2, 2)]
 
     def test_one_synchronisation_a_report(self):
         def syncs(*callbacks):
@@ -224,13 +224,40 @@ class TestStopOnNonFinite:
         assert bits(made.net) == bits(expected)
         assert made.epoch == bad // 5
 
-    def test_an_update_that_overflows_is_named(self, device):
-        made = trainer(device, xn.StopOnNonFinite(), xn.Sequential(xn.Affine(3)), xn.SGD(1e39))
-        with (
-            np.errstate(all="ignore"),
-            pytest.raises(FloatingPointError, match=r"step 2: the update of the step before made the parameter 0\.W"),
+    @pytest.mark.parametrize("steps", [1, 2, 4])
+    @pytest.mark.parametrize("every", [1, 2, 100])
+    def test_an_update_that_overflows_is_named(self, steps, every, device):
+        """Also one after which there is no step."""
+
+        class Leap(xn.Schedule):
+            def __call__(self, step):
+                return 1e39 if step == steps - 1 else 0.1
+
+        made = trainer(device, xn.StopOnNonFinite(every), xn.Sequential(xn.Affine(3)), xn.SGD(Leap()))
+        with pytest.raises(
+            FloatingPointError, match=rf"epoch 1, step {steps}: the update made the parameter 0\.W: \d+ infinite\. The par"
         ):
+            fit(made, epochs=1)
+        assert np.isfinite(made.device.get(made.net.parameters.value)).all()
+        assert made.optimizer.steps == made.net.steps_begun == steps - 1
+
+    def test_a_step_that_cannot_be_taken_again(self, device):
+        class Leap(xn.Callback):
+            def end_step(self, trainer, batch, loss):
+                trainer.optimizer.learning_rate = 1e39
+
+        made = trainer(device, [xn.StopOnNonFinite(), Leap()], xn.Sequential(xn.Affine(3)), xn.SGD(0.1))
+        with pytest.raises(FloatingPointError, match=r"step 3: the step could not be taken again: .* what a callback changed"):
             fit(made)
+
+    def test_training_goes_on_from_where_it_was(self, device):
+        net = xn.Sequential(xn.Affine(8), Planted(6, np.nan, "backward"), xn.Affine(3))
+        made = trainer(device, xn.StopOnNonFinite(3), net, xn.Adam(0.01))
+        with pytest.raises(FloatingPointError, match="epoch 2, step 2"):
+            fit(made)
+        assert made.optimizer.steps == made.net.steps_begun == 5
+        net.layers[1].step = 99
+        assert np.isfinite(fit(made)["loss"]).all()
 
     def test_gradients_too_large_to_add_up(self, device):
         net = xn.Sequential(xn.Affine(3), Planted(2, 1e25, "backward"), xn.Affine(3))

@@ -72,7 +72,7 @@ class CPU(Device):
 
     def block_count(self, n: int, row_bytes: int, weight_bytes: int) -> int:
         blocks = n * row_bytes / max(self.block_bytes, weight_bytes // 16)
-        return min(n, 1 << max(0, round(math.log2(blocks))))  # a power of two: so that workers have as many each
+        return min(n, 1 << max(0, round(math.log2(blocks))))  # a power of two: workers have as many each
 
     def shared_matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         (n, k), m = a.shape, b.shape[1]

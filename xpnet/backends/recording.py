@@ -101,7 +101,7 @@ class Recorded(np.ndarray):
     def __array_function__(self, f: Callable, types: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = plain(args), plain(kwargs)
         result = f(*args, **kwargs)
-        if result is None or kwargs.get("out") is not None:
+        if result is None or kwargs.get("out") is not None or any(result is a for a in args):
             _note(functools.partial(f, **kwargs) if kwargs else f, *args, writes=args[0] if f is np.copyto else None)
         elif not _is_view(result, (*args, *kwargs.values())):
             if not isinstance(result, np.ndarray | np.generic):
@@ -113,14 +113,19 @@ class Recorded(np.ndarray):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         target, key, value = plain(self), plain(key), plain(value)
+        if _has_mask(key) and np.ndim(value):
+            _refuse("a part chosen by a mask, whose size depends on values; xp.where, or a product with the mask, may do")
         target[key] = value
         part = target[key]
-        if isinstance(part, np.ndarray) and (np.may_share_memory(part, target) or not part.size):
+        casts = np.can_cast(getattr(value, "dtype", target.dtype), target.dtype, "same_kind")
+        if isinstance(part, np.ndarray) and casts and (np.may_share_memory(part, target) or not part.size):
             _note(np.copyto, part, value, writes=part)  # quicker than by key
         else:
             _note(target.__setitem__, key, value)
 
     def __getitem__(self, key: Any) -> Any:
+        if _has_mask(plain(key)):
+            _refuse("a part chosen by a mask, whose size depends on values; xp.where, or a product with the mask, may do")
         return _computed(self, np.ndarray.__getitem__, plain(key))
 
     @property
@@ -151,6 +156,30 @@ class Recorded(np.ndarray):
 
     def flatten(self, *args: Any, **options: Any) -> Any:
         return _computed(self, np.ndarray.flatten, *args, **options)
+
+
+def _has_mask(key: Any) -> bool:
+    return any(isinstance(k, np.ndarray) and k.dtype == bool for k in (key if isinstance(key, tuple) else (key,)))
+
+
+class Namespace:
+    """NumPy, where the functions that make plain arrays of recorded ones say so."""
+
+    def __getattr__(self, name: str) -> Any:
+        f = getattr(np, name)
+        if name not in HIDING:
+            return f
+
+        def hiding(*args: Any, **options: Any) -> Any:
+            _refuse(f"numpy.{name}, behind which NumPy does not tell what is computed; step.keep and xp.copyto may do")
+            return f(*plain(args), **plain(options))
+
+        return hiding
+
+
+HIDING = frozenset(
+    ("array", "asarray", "asarray_chkfinite", "ascontiguousarray", "asfortranarray", "frompyfunc", "require", "vectorize")
+)
 
 
 def _unseen(name: str) -> Callable:

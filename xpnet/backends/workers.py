@@ -43,10 +43,12 @@ class Workers:
             others = list(zip(self._threads, shares[1:], strict=False))
             for thread, calls in others:
                 thread.begin(functools.partial(contextvars.copy_context().run, replay, calls))  # numpy.errstate goes along
+            errors = []
             try:
                 replay(shares[0])
             finally:
-                errors = [error for error in [thread.finish() for thread, _ in others] if error]
+                for thread, _ in others:
+                    errors += thread.finish()
             if errors:
                 raise errors[0]
         finally:
@@ -66,10 +68,16 @@ class _Thread:
         self._job = job
         self._go.release()
 
-    def finish(self) -> BaseException | None:
-        """Wait for the job; what it raised."""
-        self._done.acquire()
-        return self._error
+    def finish(self) -> list[BaseException]:
+        """Wait for the job, also where the waiting is interrupted: else the next one would count as done; what was raised."""
+        errors = []
+        while True:
+            try:
+                self._done.acquire()
+                break
+            except KeyboardInterrupt as interrupt:
+                errors.append(interrupt)
+        return errors + ([self._error] if self._error else [])
 
     def _loop(self) -> None:
         while True:

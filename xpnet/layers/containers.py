@@ -127,6 +127,8 @@ def _shortcut(shape: Shape, out: Shape) -> str:
     """A layer that may stand beside a residual block: where it makes images smaller, a convolution."""
     if len(shape) == len(out) == IMAGE_AXES and shape[:2] != out[:2]:
         strides = tuple(-(-a // b) for a, b in zip(shape[:2], out[:2], strict=True))
+        if tuple((a - 1) // s + 1 for a, s in zip(shape, strides, strict=False)) != out[:2]:
+            return "None and padding='same' in the body's convolutions"
         return f"Conv2d({out[2]}, 1, stride={strides[0] if strides[0] == strides[1] else strides})"
     return f"Affine({out[-1] if out else 1})"
 

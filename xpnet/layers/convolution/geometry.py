@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from xpnet.layers.base import Shape
 
 Pair = tuple[int, int]
+CHANNELS_LAST = "channels come last here: x.transpose(0, 2, 3, 1)"
+LEAST_SIDE = 7  # of what may be an image
 
 
 class Axis(NamedTuple):
@@ -96,8 +99,11 @@ def axis(length: int, kernel: int, stride: int, padding: int | str, dilation: in
 
 def check_image(layer: Any, shape: Shape) -> None:
     """Refuse samples that are no images."""
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > LEAST_SIDE:
+        warnings.warn(f"{layer!r}: samples of shape {shape} look like (channels, height, width); {CHANNELS_LAST}", stacklevel=2)
     if len(shape) != 3:
-        hint = f"; put Reshape({(*shape, 1)}) before it" if len(shape) == 2 else ""
+        image = {1: "(height, width, channels)", 2: str((*shape, 1))}.get(len(shape))
+        hint = f"; put Reshape({image}) before it" if image else ""
         raise ValueError(f"{layer!r} needs images (N, height, width, channels), the samples here have shape {shape}{hint}")
 
 
@@ -106,7 +112,8 @@ def check_windows(layer: Any, shape: Shape, *axes: Axis) -> None:
     for a in axes:
         if a.windows < 1:
             padded = [b.length + b.before + b.after for b in axes]
+            hint = f"; if they are (channels, height, width): {CHANNELS_LAST}" if shape[0] < min(shape[1:]) else ""
             raise ValueError(
                 f"{layer!r}: a window reaches over {tuple(b.reach for b in axes)} pixels, the image with its padding has "
-                f"{tuple(padded)}: samples of shape {shape} are too small"
+                f"{tuple(padded)}: samples of shape {shape} are too small{hint}"
             )

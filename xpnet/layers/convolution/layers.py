@@ -62,7 +62,7 @@ class Conv2d(Layer):
                 pair(f"Conv2d({name}", value, least)
         if n_out % groups:
             raise ValueError(
-                f"Conv2d(n_out={n_out}, groups={groups}): every group makes as many outputs, so n_out is a multiple"
+                f"Conv2d(n_out={n_out}, groups={groups}): every group makes as many outputs: n_out must be a multiple of groups"
             )
         if method not in ("auto", *METHODS):
             raise ValueError(f"Conv2d(method={method!r}): choose 'auto', {', '.join(map(repr, METHODS))}")
