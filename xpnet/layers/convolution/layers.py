@@ -23,7 +23,7 @@ class Conv2d(Layer):
 
     How it is computed is planned from shapes and device; ``method`` forces one: "product" (1x1), "winograd" (kernels up to
     5x5 of stride 1; in float32 about 3 times as inexact as the others at 3x3, 6 to 20 times at 5x5, never with
-    ``exact=True``), "taps" (depthwise), "im2col". ``workspace`` bounds the bytes (float32) that it gathers at a time.
+    ``exact=True``), "taps" (depthwise), "im2col". ``workspace``: about the bytes (float32) that it gathers at a time.
     """
 
     blockwise = owns_output = owns_dx = gathers = True
