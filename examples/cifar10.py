@@ -5,7 +5,7 @@ python examples/cifar10.py --seeds 3            three trainings, their mean and 
 python examples/cifar10.py --device sim         the same on the simulated GPU (cuda: on a real one)
 python examples/cifar10.py --quick              200 photographs, 1 epoch: whether it works, no more
 
-FOLDER (or XPNET_DATA, or the cache) holds cifar10_small.npz with x_train (N, 3, 32, 32), y_train, x_test and y_test in bytes,
+FOLDER (or XPNET_DATA) holds cifar10_small.npz with x_train (N, 3, 32, 32), y_train, x_test and y_test in bytes,
 or CIFAR-10 in its binary version, of which the first 5,000 + 2,000 photographs are taken; --download fetches that (170 MB).
 
 The net: convolutions of 3x3 to 32, 32 channels, pooling, 64, 64, pooling, each with batch normalisation and ReLU; 128; 10.

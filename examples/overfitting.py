@@ -95,11 +95,12 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png")
     parser.add_argument("--quick", action="store_true", help="digits, 10 epochs, 1 seed")
     options = parser.parse_args()
-    if options.picture:
-        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
     try:
+        xn.device(options.device)
+        if options.picture:
+            load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
         name, training, test = images(options.data, options.quick)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, xn.DeviceUnavailable) as error:
         parser.exit(1, f"overfitting: {error}\n")
     epochs, seeds = ([e for e in SHOWN if e <= 10], 1) if options.quick else (SHOWN, 3)
 

@@ -122,8 +122,12 @@ def main():
     parser.add_argument("--picture", metavar="FILE.png", help="draw the norms (needs matplotlib)")
     parser.add_argument("--quick", action="store_true", help="trainings of 2 epochs")
     options = parser.parse_args()
-    if options.picture:
-        load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
+    try:
+        xn.device(options.device)
+        if options.picture:
+            load("matplotlib.figure", "plot")  # where it is missing, that is said before the work
+    except (ImportError, xn.DeviceUnavailable) as error:
+        parser.exit(1, f"vanishing_gradients: {error}\n")
 
     first = {name: {depth: look(chain, depth, options.device) for depth in DEPTHS} for name, chain in CHAINS.items()}
     print(

@@ -137,9 +137,7 @@ class TestSamplesThatDoNotFit:
             build(shape, 4, 3)
 
     def test_channels_first(self):
-        with pytest.warns(
-            UserWarning, match=r"shape \(3, 32, 32\) look like \(channels, .*transpose\(0, 2, 3, 1\)"
-        ):
+        with pytest.warns(UserWarning, match=r"shape \(3, 32, 32\) look like \(channels, .*transpose\(0, 2, 3, 1\)"):
             build((3, 32, 32), 4, 3)
         with pytest.raises(ValueError, match=r"too small; if they are \(channels, height, width\): channels come last here"):
             build((1, 7, 7), 4, 3)
