@@ -220,3 +220,19 @@ class TestCalls:
         assert set(np.unique(device.get(outputs))) == {0, 1}
         with pytest.raises(TypeError, match=all_in("Step cannot be trained through", "derivative is 0", "Sigmoid")):
             net.backward(outputs, cache, step)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: xn.Affine(64, 10), r"^Affine\(n_out, \*, bias, init, bias_init\): too many positional arguments$"),
+        (lambda: xn.Conv2d(1, 8, 3), r"^Conv2d\(n_out, kernel, \*, stride, .*\): too many positional arguments$"),
+        (lambda: xn.MaxPool2d(2, 2), r"^MaxPool2d\(kernel, \*, stride, padding, ceil_mode\): too many positional arguments$"),
+        (lambda: xn.Reshape(8, 8, 1), r"^Reshape\(shape\): too many positional arguments$"),
+        (lambda: xn.BatchNorm(8), r"^BatchNorm\(\*, epsilon, momentum, affine\): too many positional arguments$"),
+        (lambda: xn.Affine(3, dropout=0.5), r"^Affine\(n_out, \*, .*\): got an unexpected keyword argument 'dropout'$"),
+    ],
+)
+def test_arguments_that_an_object_does_not_have(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

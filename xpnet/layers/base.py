@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from xpnet.backends.device import Array, Device
 from xpnet.flow import Flow, complete
@@ -21,6 +21,16 @@ Shape = tuple[int, ...]
 
 class Configured:
     """An object whose constructor arguments stay readable as attributes of the same names."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Arguments that do not fit are refused with those that there are; copying and loading come without any."""
+        if args or options:
+            signature = inspect.signature(cls.__init__)
+            try:
+                signature.bind(None, *args, **options)
+            except TypeError as error:
+                raise TypeError(f"{cls.__name__}({_names(signature)}): {error}") from None
+        return super().__new__(cls)
 
     @classmethod
     def options(cls) -> list[str]:
@@ -127,6 +137,12 @@ class Meeting(Layer):
 
     def backward(self, dy: Array, cache: Any, step: Pass) -> Array | None:
         return complete(self.backward_in_blocks(dy, cache, step), step)
+
+
+def _names(signature: inspect.Signature) -> str:
+    """The parameters but for self, without annotations and defaults: "n_out, *, bias, init"."""
+    own = list(signature.parameters.values())[1:]
+    return str(inspect.Signature([p.replace(annotation=p.empty, default=p.empty) for p in own]))[1:-1]
 
 
 def _arguments(cls: type) -> dict[str, inspect.Parameter]:
