@@ -38,6 +38,26 @@ def build(case: str, options: dict[str, Any]) -> Any:
     return CONTAINERS[case]() if case in CONTAINERS else getattr(xn, case.split("-")[0])(**options)
 
 
+LAYOUTS = {
+    "every second row": lambda put, a: put(np.repeat(a, 2, axis=0))[::2],
+    "rows backwards": lambda put, a: put(np.ascontiguousarray(a[::-1]))[::-1],
+    "a part of wider rows": lambda put, a: put(np.concatenate([a, a + 1], axis=-1))[..., : a.shape[-1]],
+    "Fortran order": lambda put, a: put(np.ascontiguousarray(a.T)).T,
+}
+
+
+def made_again(fresh: dict[str, np.ndarray], path: Path, atol: float) -> None:
+    """Values made anew are those of a golden file."""
+    with np.load(path) as stored:
+        assert list(fresh) == list(stored)
+        for key, a in fresh.items():
+            assert (a.dtype, a.shape) == (stored[key].dtype, stored[key].shape), key
+            if a.dtype.kind == "f":
+                np.testing.assert_allclose(stored[key], a, rtol=1e-12, atol=atol, err_msg=key)
+            else:
+                assert (stored[key] == a).all(), key
+
+
 def close(a: np.ndarray, b: np.ndarray, rtol: float, scale: float = 1.0) -> None:
     """Equal to ``rtol``, relative to each element or to ``scale``, whichever is larger; shapes equal, NaN refused."""
     assert np.shape(a) == np.shape(b)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import CONTAINERS, build, close, frozen, golden, network, run
+from helpers import CONTAINERS, LAYOUTS, build, close, frozen, golden, network, run
 
 import xpnet as xn
 from xpnet.layers.gelu import erf
@@ -187,14 +187,6 @@ def test_empty_batch(case, dtype, device):
     assert (found.y.shape, found.y.dtype) == ((0, *net.output_shape), dtype)
     assert (found.dx.shape, found.dx.dtype) == ((0, *data["x"].shape[1:]), dtype)
     assert all((g == 0).all() for g in found.grads.values())
-
-
-LAYOUTS = {
-    "every second row": lambda put, a: put(np.repeat(a, 2, axis=0))[::2],
-    "rows backwards": lambda put, a: put(np.ascontiguousarray(a[::-1]))[::-1],
-    "a part of wider rows": lambda put, a: put(np.concatenate([a, a + 1], axis=-1))[..., : a.shape[-1]],
-    "Fortran order": lambda put, a: put(np.ascontiguousarray(a.T)).T,
-}
 
 
 @every_case

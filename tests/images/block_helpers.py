@@ -57,3 +57,9 @@ def cuts(net):
     """The cuts that the arenas of the network hold."""
     arenas = [arena for free in net.arenas._free.values() for arena in free]
     return [part for arena in arenas for part in arena.kin.values() if isinstance(part, Cut)]
+
+
+def train(made, steps=6, n=12, factor=1.0, seed=0):
+    x, y = images(n, seed=seed)
+    x = x.astype(made.net.parameters.dtype) * factor
+    return [float(made.device.get(made.step(made.device.put(x * (1 + i)), made.device.put(y)))) for i in range(steps)]

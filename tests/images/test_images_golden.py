@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import close, golden, network, run
+from helpers import LAYOUTS, close, golden, network, run
 
 import xpnet as xn
 from xpnet.backends.cpu import CPU
@@ -113,13 +113,6 @@ def test_in_blocks(case, dtype, monkeypatch):
         assert len(cut.rows) == len(CASES[case]["x"])
         assert cut.forward_plan
         assert cut.backward_plan
-
-
-LAYOUTS = {
-    "every second row": lambda put, a: put(np.repeat(a, 2, axis=0))[::2],
-    "a part of wider rows": lambda put, a: put(np.concatenate([a, a + 1], axis=-1))[..., : a.shape[-1]],
-    "Fortran order": lambda put, a: put(np.ascontiguousarray(a.T)).T,
-}
 
 
 @every_case
