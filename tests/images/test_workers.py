@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -101,3 +103,15 @@ def test_blas_threads_are_put_back():
 def test_a_wrong_number_of_threads(count):
     with pytest.raises(ValueError, match=r"threads=.*whole number from 1 on"):
         CPU_DEVICE.threads = count
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("3", "threads 3"), ("", "threads"), ("two", "XPNET_THREADS='two'"), ("0", "XPNET_THREADS='0'")]
+)
+def test_threads_from_the_environment(text, found):
+    code = "import xpnet as xn; print('threads', xn.device('cpu').threads)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "XPNET_THREADS": text}, capture_output=True, text=True, check=False
+    )
+    assert found in done.stdout + done.stderr
+    assert (done.returncode == 0) == (text in ("3", ""))
