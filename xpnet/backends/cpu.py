@@ -112,6 +112,9 @@ class CPU(Device):
     def synchronize(self) -> None:
         pass  # NumPy has finished when it returns
 
+    def idle(self) -> bool:
+        return True
+
     def use(self) -> contextlib.AbstractContextManager:
         return self._here
 

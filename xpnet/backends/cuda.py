@@ -94,6 +94,10 @@ class CUDA(Device):
         with self.use(), ledger.during("device.synchronize", asked=True):
             self.xp.cuda.get_current_stream().synchronize()
 
+    def idle(self) -> bool:
+        with self.use():
+            return self.xp.cuda.get_current_stream().done
+
     def use(self) -> contextlib.AbstractContextManager:
         # A new object each time: it remembers the device to return to, so one shared by threads would mix them up.
         return self.xp.cuda.Device(self.index)

@@ -60,6 +60,10 @@ class Device:
         """Wait until all work queued on this device has ended."""
         raise NotImplementedError
 
+    def idle(self) -> bool:
+        """Whether all work queued by this thread has ended, without waiting for it."""
+        raise NotImplementedError
+
     def use(self) -> contextlib.AbstractContextManager:
         """Make this the current device of the calling thread (matters where there are several GPUs)."""
         raise NotImplementedError

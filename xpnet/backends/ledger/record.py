@@ -43,6 +43,7 @@ class _Here(threading.local):
 
     cause: str | None = None
     asked = False
+    busy = False  # whether a simulated GPU was given work for which nobody has waited yet
 
     def __init__(self) -> None:  # runs once in each thread
         self.held: Counter[str] = Counter()
@@ -113,6 +114,7 @@ def during(cause: str, *, asked: bool = False) -> Iterator[None]:
 
 def launched(name: str, *arrays: Any, flops: int = 0) -> None:
     """A kernel was launched that reads and writes these arrays (NumPy's; what is none is passed over)."""
+    _here.busy = True
     if _open:
         used = [a for a in arrays if isinstance(a, np.ndarray)]
         size, moved = max((a.size for a in used), default=0), sum(a.nbytes for a in used)
@@ -147,6 +149,11 @@ def copied_out(nbytes: int, cause: str, *, waits: bool = True) -> None:
 def synchronised(cause: str) -> None:
     """The host waits for the device; raises where that is forbidden."""
     _cross(cause, sync=0)
+
+
+def idle() -> bool:
+    """Whether this thread has waited for everything that it gave simulated GPUs to do."""
+    return not _here.busy
 
 
 def step_ended() -> None:
@@ -187,6 +194,8 @@ def _cross(cause: str, **kinds: int) -> None:
         for kind in kinds:
             if _here.held[kind] > 0:
                 raise HiddenCrossing(kind, cause, users_place())
+    if "sync" in kinds:
+        _here.busy = False
     if _open:
         for kind, nbytes in kinds.items():
             _note(kind, cause, nbytes)

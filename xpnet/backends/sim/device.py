@@ -58,6 +58,9 @@ class Sim(Device):
         with ledger.during("device.synchronize", asked=True):
             ledger.synchronised("device.synchronize")
 
+    def idle(self) -> bool:
+        return ledger.idle()
+
     def use(self) -> contextlib.AbstractContextManager:
         return self.place
 
