@@ -18,8 +18,9 @@ SCHEMA, VERSION = "xpnet-bench", 1
 class Case:
     """One thing that is timed, as data.
 
-    ``suite`` is the table it stands in, ``model`` what is computed, ``form`` how: the book's program, "per sample" or "matrix"; a
-    part of the step; a method. ``batch`` is rows a call (0 where there are none), ``threads`` those of BLAS and of xpnet's workers.
+    ``suite`` is the table it stands in, ``model`` what is computed, ``form`` how: "book" (its program), "per sample" or
+    "matrix"; a part of the step; a method. ``batch`` is rows a call (0 where there are none), ``threads`` those of BLAS and
+    of xpnet's workers.
     """
 
     suite: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,18 +24,24 @@ class Refused(RuntimeError):
 
 @dataclass
 class Work:
-    """Something to time: ``call`` does it once, ``verify`` proves that it is right, ``device`` is where it is done."""
+    """Something to time: ``call`` does it once, ``verify`` proves that it is right, ``device`` is where it is done.
 
-    call: Callable[[], Any]
+    What ``before()`` returns is handed to ``call``, and the clock runs for the latter alone. ``timer`` does it once and gives
+    the seconds itself, where the clock is in another process.
+    """
+
+    call: Callable[..., Any]
     verify: Callable[[], Check]
     device: Device
+    before: Callable[[], Any] | None = None
+    timer: Callable[[], float] | None = None
 
 
 def calls_for(work: Work, seconds: float = ROUND_SECONDS) -> int:
     """Warm up (buffers, kernels, the record of a step), then say how many calls make a round."""
-    for _ in range(3):
-        work.call()
-    work.device.synchronize()
+    if work.timer:
+        return 1
+    timed(work, 3)
     calls = 1
     while True:
         spent = timed(work, calls)
@@ -45,7 +52,15 @@ def calls_for(work: Work, seconds: float = ROUND_SECONDS) -> int:
 
 def timed(work: Work, calls: int) -> float:
     """Seconds of so many calls and of waiting for the device; raises Refused where it still has work after that."""
-    call, device = work.call, work.device
+    if work.timer:
+        return sum(work.timer() for _ in range(calls))
+    if work.before:
+        return sum(_clocked(work.device, functools.partial(work.call, work.before())) for _ in range(calls))
+    return _clocked(work.device, work.call, calls)
+
+
+def _clocked(device: Device, call: Callable[[], Any], calls: int = 1) -> float:
+    device.synchronize()
     start = time.perf_counter()
     for _ in range(calls):
         call()

@@ -1,0 +1,101 @@
+"""Run the suites: every case in several passes over all of them, so that a slow minute of the machine hits all alike."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import gc
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from xpnet.backends import DeviceUnavailable
+from xpnet.bench import machine
+from xpnet.bench.networks import SEED
+from xpnet.bench.results import Case, Result, Run, write
+from xpnet.bench.suites import prepare
+from xpnet.bench.timing import Refused, blas_threads, calls_for, threads, timed, verified
+
+PASSES, ROUNDS = 3, 3
+SECONDS = {True: 150.0, False: 1800.0}  # the most that quick and full runs take
+BETWEEN_WRITES = 2.0  # seconds
+
+
+class Runner:
+    """Times cases and keeps what is finished, in a file too if there is one: Ctrl-C loses nothing of it."""
+
+    def __init__(self, cases: Sequence[Case], *, seconds: float, out: Path | None = None, quick: bool = False):
+        self.cases, self.seconds, self.out = list(cases), seconds, out
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.run = Run(machine.describe(), sys.argv, machine.revision(), SEED, started, quick)
+        self._found: dict[Case, Result] = {}
+        self._began = self._written = time.perf_counter()
+
+    def __call__(self, *, progress: bool = True, passes: int = PASSES) -> Run:
+        """All passes, unless time is over before; on KeyboardInterrupt what is finished is in ``run`` and the file."""
+        order = sorted(self.cases, key=lambda case: case.threads)  # idle BLAS threads spin for a while after products
+        with (
+            self._settling(),
+            tqdm(total=len(order) * passes, unit="case", disable=None if progress else True, leave=False) as bar,
+        ):
+            for _ in range(passes):
+                for case in order:
+                    if time.perf_counter() - self._began > self.seconds:
+                        return self.run
+                    bar.set_description(f"{case.suite} {case.model} {case.form}"[:48])
+                    self._visit(case)
+                    bar.update()
+        return self.run
+
+    def _visit(self, case: Case) -> None:
+        if case.name in self.run.refused or case.name in self.run.left_out:
+            return
+        try:
+            found = once(case)
+        except Refused as error:
+            self.run.refused[case.name] = str(error)
+            self._found.pop(case, None)
+        except DeviceUnavailable as error:
+            self.run.left_out[case.name] = str(error)
+        else:
+            self._add(case, found)
+        gc.collect()  # networks and their passes refer to each other
+        if time.perf_counter() - self._written > BETWEEN_WRITES:
+            self._save()
+
+    def _add(self, case: Case, found: Result) -> None:
+        if case in self._found:
+            self._found[case].seconds += found.seconds
+        else:
+            self._found[case] = found
+
+    @contextlib.contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Whatever ends the run: say what is missing, and save."""
+        try:
+            yield
+        finally:
+            for case in self.cases:
+                if case not in self._found and case.name not in self.run.refused:
+                    self.run.left_out.setdefault(case.name, "not reached before the run ended")
+            self._save()
+
+    def _save(self) -> None:
+        self.run.results = [self._found[case] for case in self.cases if case in self._found]
+        self.run.seconds = round(time.perf_counter() - self._began, 1)
+        if self.out:
+            write(self.out, [self.run])
+        self._written = time.perf_counter()
+
+
+def once(case: Case, rounds: int = ROUNDS) -> Result:
+    """A few rounds of one case, warmed up before and checked after; raises Refused."""
+    work = prepare(case)
+    with work.device.use(), threads(case.threads, work.device):
+        calls = calls_for(work)
+        seconds = [timed(work, calls) / calls for _ in range(rounds)]
+        seen = blas_threads()
+        return Result(case, seconds, calls, verified(work), seen, synchronised=True)
