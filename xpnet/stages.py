@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array
-from xpnet.backends.recording import Call, Recorder, plain, recorded, replay
+from xpnet.backends.recording import Call, Recorder, plain, recorded
 
 if TYPE_CHECKING:
     from xpnet.step import Pass
@@ -77,6 +77,6 @@ class Plan:
     def replay(self, step: Pass) -> None:
         self._number[0] = step.number
         for alone, shares in self._stages:
-            replay(alone)
+            self._workers.replay([alone])
             if shares:
                 self._workers.replay(shares)

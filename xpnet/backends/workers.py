@@ -31,7 +31,7 @@ class Workers:
 
     def replay(self, shares: Sequence[list[Call]]) -> None:
         """Make the calls of each list in order, the lists side by side; raises what one of them raised."""
-        if self._process != os.getpid():
+        if len(shares) > 1 and self._process != os.getpid():
             self._begin()  # a forked process has none of its parent's threads
         if len(shares) == 1 or not self._busy.acquire(blocking=False):
             for calls in shares:  # another thread has the workers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,9 @@ class Ledger(Counts):
     arrays by cause and line) and ``steps`` (the counts of each training step, up to the end of ``optimizer.update``).
     """
 
-    def __init__(self, *, forgiving: bool = False) -> None:
+    def __init__(self, *, forgiving: bool = False, each: Callable[[str, list[np.ndarray], int], object] | None = None) -> None:
         super().__init__()
+        self.each = each
         self.kernels: dict[tuple[str, int], Kernel] = {}
         self.events: dict[tuple, Event] = {}
         self.steps: list[Counts] = []

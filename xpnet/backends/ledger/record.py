@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +57,18 @@ _hooks: Hooks | None = None
 
 
 @contextlib.contextmanager
-def ledger(*, forgiving: bool = False) -> Iterator[Ledger]:
+def ledger(*, forgiving: bool = False, each: Callable[[str, list[np.ndarray], int], object] | None = None) -> Iterator[Ledger]:
     """Write down what simulated and real GPUs are asked to do: ``with xn.ledger() as seen: ...; print(seen)``.
 
     Counts launches by name and size, bytes moved by kernels, FLOP of products, allocations, and copies
     and synchronisations by cause, file and line, in all threads; and all of it per training step. On ``cuda`` CuPy's
     hooks tell of copies, synchronisations, and allocations in threads that opened a ledger. Ledgers nest; the
     CPU leaves no trace. ``print(seen)`` is a readable page. (With ``forgiving`` a host array among
-    simulated device arrays is noted as a mistake, and the program goes on.)
+    simulated device arrays is noted as a mistake, and the program goes on; ``each(name, arrays, flops)`` hears of every launch
+    on a simulated GPU, with the NumPy arrays that it reads and writes.)
     """
     global _open
-    book = Ledger(forgiving=forgiving)
+    book = Ledger(forgiving=forgiving, each=each)
     with _changing:
         _open = (*_open, book)
     try:
@@ -120,6 +121,8 @@ def launched(name: str, *arrays: Any, flops: int = 0) -> None:
         size, moved = max((a.size for a in used), default=0), sum(a.nbytes for a in used)
         for book in _open:
             book.note_launch(name, size, moved, flops)
+            if book.each is not None:
+                book.each(name, used, flops)
 
 
 def allocated(nbytes: int) -> None:
