@@ -151,7 +151,7 @@ def surface(session):
 
 
 @nox.session(default=False)
-def bench(session):
-    """Step speed, beside PyTorch where the torch group can be installed; each library in a process of its own."""
-    session.install(".", *group("bench"), *group("torch"))
-    session.run("python", "benchmarks/step_speed.py", *session.posargs)
+def peers(session):
+    """Step speed beside PyTorch, JAX and scikit-learn; each library in processes of its own."""
+    session.install(".", *group("peers"))
+    session.run("python", "benchmarks/peers.py", *session.posargs)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ON_A_GPU = ("xpnet-cuda", "torch-cuda", "torch-cuda-compile", "torch-cuda-graphs")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -17,10 +19,22 @@ class Case:
     batch: int
     steps: int  # in one timed round
 
-    libraries = ("xpnet", "products", "torch")
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.sizes[:1]
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those that can train it; scikit-learn's classifier has no quadratic cost."""
+        sklearn = ("scikit-learn",) if self.loss == "softmax-cross-entropy" else ()
+        return ("xpnet", "products", "torch", "torch-compile", "jax", *sklearn, *ON_A_GPU)
+
+    @property
+    def text(self) -> str:
+        return f"({self.name}) {'-'.join(map(str, self.sizes))} {self.activation} {self.optimizer}"
 
     def __str__(self) -> str:
-        return f"({self.name}) {'-'.join(map(str, self.sizes))} {self.activation} {self.loss} {self.optimizer} N={self.batch}"
+        return f"{self.text} {self.loss} N={self.batch}"
 
 
 @dataclass(frozen=True)
@@ -36,10 +50,15 @@ class ImageCase:
     about: str
     learning_rate: float = 0.01
 
-    libraries = ("xpnet", "torch", "torch-channels-last")
+    loss, optimizer = "softmax-cross-entropy", "momentum"
+    libraries = ("xpnet", "torch", "torch-channels-last", "torch-compile", "jax", *ON_A_GPU)
+
+    @property
+    def text(self) -> str:
+        return f"({self.name}) {self.about} {self.optimizer}"
 
     def __str__(self) -> str:
-        return f"({self.name}) {self.about} momentum N={self.batch}"
+        return f"{self.text} N={self.batch}"
 
 
 CASES = {

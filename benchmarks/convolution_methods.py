@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from step_speed import machine
 
 import xpnet as xn
+from xpnet.bench import machine
 from xpnet.layers.convolution.plan import METHODS, unsuited
 
 SHAPES = [  # images (N, height, width, channels), and the layer's options
@@ -85,7 +85,7 @@ def main():
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
     record = {
-        "machine": {**machine(), "threads": xn.device("cpu").threads},
+        "machine": {**machine.describe(), "threads": xn.device("cpu").threads},
         "command": sys.argv,
         "unit": "seconds",
         "cases": [],

@@ -11,7 +11,7 @@ from xpnet.backends import ledger
 from xpnet.backends.resolve import resolve
 from xpnet.training import Trainer
 
-WARM_UP = 2  # steps after which nothing is allocated
+WARM_UP = 1  # steps after which an optimizer has its vectors
 
 
 def gpu_work(make: Callable[[str], Trainer], x: np.ndarray, y: np.ndarray) -> Work:

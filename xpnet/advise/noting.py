@@ -53,7 +53,8 @@ class Noting(CPU):
 
     def __init__(self, threads: int):
         super().__init__("cpu")
-        self.xp, self.noted = Namespace(), Sections()
+        self.noted = Sections()
+        self.xp: Any = Namespace()
         self.workers = NotingWorkers(threads, self.noted)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

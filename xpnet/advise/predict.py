@@ -21,7 +21,8 @@ IN_L2 = 0.5  # of the level-2 cache: what is touched between a write and the nex
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds of a step, with its parts: ``host`` for launching, ``kernels`` (constants), ``memory``, ``arithmetic``, ``copies``, ``waits``.
+    """Seconds of a step, with its parts: ``host`` for launching, and of the device ``kernels`` (constants), ``memory``,
+    ``arithmetic``, ``copies`` and ``waits``.
 
     ``low`` and ``high`` are what the uncertainty of the host's cost of a call and of the device's rates allow.
     """

@@ -104,7 +104,12 @@ def load_profile(path: str | Path) -> GPUProfile:
         raise ValueError(f"{path}: schema {kind[0]!r}, version {kind[1]!r}: a profile has {SCHEMA!r}, version {VERSION}")
     if not isinstance(found.get("gpu"), dict):
         raise ValueError(f"{path}: gpu is not an object with a name and figures")
-    return _profile(found["gpu"], found.get("host", _stored()["host"]), str(path))
+    return measured_profile(found, str(path))
+
+
+def measured_profile(found: dict[str, Any], where: str = "the measured profile") -> GPUProfile:
+    """The profile in the blocks ``gpu`` and, where there is one, ``host``."""
+    return _profile(found["gpu"], found.get("host", _stored()["host"]), where)
 
 
 def table() -> str:

@@ -15,7 +15,7 @@ PRODUCTS = frozenset({"matmul", "dot"})
 
 @dataclass(frozen=True)
 class Task:
-    """One call. ``elements`` are those of the largest array, ``nbytes`` what is read and written, ``itemsize`` that of a number.
+    """One call. ``elements`` are those of the largest array, ``nbytes`` what is read and written, ``itemsize`` is a number's.
 
     Of a product ``product`` is (matrices, m, k, n): so many of (m, k) @ (k, n). ``runs`` are the inner loops that
     NumPy makes, one for what lies evenly in memory in all arrays.
@@ -37,7 +37,10 @@ class Task:
 
 @dataclass
 class Section:
-    """Tasks that workers do side by side, a list each; one list is what one thread does alone. ``layers``: in layers' own code."""
+    """Tasks that workers do side by side, a list each; one list is what one thread does alone.
+
+    ``in_layers``: the calls are made by the layers' own Python code, and not by a record of it.
+    """
 
     shares: list[list[Task]]
     in_layers: bool = True
@@ -145,5 +148,5 @@ def _line(a: Task, b: Task, share: float) -> Task:
         elements=at(a.elements, b.elements),
         nbytes=at(a.nbytes, b.nbytes),
         runs=max(at(a.runs, b.runs), 1.0),
-        product=product,  # type: ignore[arg-type]
+        product=product,
     )

@@ -33,14 +33,13 @@ class Change:
 
     def __str__(self) -> str:
         low, high = (math.exp(math.log(self.factor) + sign * 2 * self.noise) for sign in (-1, 1))
-        word = "slower" if self.factor > 1 else "quicker"
-        size = self.factor if self.factor > 1 else 1 / self.factor
-        return f"{self.case.name}: {size:.2f} times as {'slow' if word == 'slower' else 'quick'} ({low:.2f} .. {high:.2f} of the time)"
+        size, word = (self.factor, "slow") if self.factor > 1 else (1 / self.factor, "quick")
+        return f"{self.case.name}: {size:.2f} times as {word} ({low:.2f} .. {high:.2f} of the time)"
 
 
 @dataclass
 class Comparison:
-    """Outcome of :func:`compare`. ``machine`` is by what factor the machine itself became slower, told by work that is not xpnet's.
+    """Outcome of :func:`compare`. ``machine`` is by what factor the machine became slower, by work that is not xpnet's;
 
     ``whole`` is by what factor all of xpnet's cases together became slower beyond that.
     """

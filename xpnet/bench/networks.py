@@ -40,10 +40,12 @@ class Network:
 
     def trainer(self, device: str | Device = "cpu", dtype: str = "float32") -> Trainer:
         """Built, with initial values that depend on the seed alone."""
-        trainer = Trainer(
-            self.make(), loss=self.loss, optimizer=self.optimizer(LEARNING_RATE), device=device, seed=SEED, dtype=dtype
-        )
-        return trainer.build(self.shape)
+        return self.unbuilt(device, dtype).build(self.shape)
+
+    def unbuilt(self, device: str | Device = "cpu", dtype: str = "float32") -> Trainer:
+        """With a network that takes its values when it is built."""
+        optimizer = self.optimizer(LEARNING_RATE)
+        return Trainer(self.make(), loss=self.loss, optimizer=optimizer, device=device, seed=SEED, dtype=dtype)
 
     def data(self, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
         """Random rows (n, *shape), and labels (n,) or, for the book's cost, their one-hot rows."""

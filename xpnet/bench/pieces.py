@@ -238,6 +238,29 @@ def _child(case: Case, environment: dict[str, str]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def nothing(case: Case, device: Device) -> Work:
-    """No work: what the harness itself takes."""
-    return Work(lambda: None, lambda: Check("nothing", 0.0, 0.0), device)
+YARDSTICKS = ("no-op", "product", "exp", "copy", "Python")
+
+
+def yardstick(case: Case, device: Device) -> Work:
+    """No work, which is what the harness itself takes; or work that is not xpnet's, which tells how quick the machine is."""
+    xp, n = device.xp, 512
+    a = device.put(np.random.default_rng(0).random((n, n), np.float32))
+    out = device.empty((n, n), "float32")
+    calls: dict[str, Callable[[], Any]] = {
+        "no-op": lambda: None,
+        "product": lambda: xp.matmul(a, a, out=out),
+        "exp": lambda: xp.exp(a, out=out),
+        "copy": lambda: xp.copyto(out, a),
+        "Python": lambda: sum(i for i in range(1000)),
+    }
+    results: dict[str, Callable[[Any], Any]] = {"product": lambda a: a @ a, "exp": np.exp, "copy": np.copy}
+    right = results.get(case.form)
+
+    def verify() -> Check:
+        if right is None:
+            return Check("nothing", 0.0, 0.0)
+        expected = right(device.get(a).astype("float64"))
+        calls[case.form]()
+        return Check("numbers", float(np.abs(device.get(out) - expected).max() / np.abs(expected).max()), 1e-5)
+
+    return Work(calls[case.form], verify, device)

@@ -94,11 +94,12 @@ def _startup(device: Device, quick: bool) -> Iterator[Case]:
 
 
 def _harness(device: Device, quick: bool) -> Iterator[Case]:
-    yield Case("harness", "nothing", "no-op", device.name)
+    for form in pieces.YARDSTICKS:
+        yield Case("harness", "not xpnet's", form, device.name)
 
 
 SUITES: dict[str, tuple[Callable[[Device, bool], Iterator[Case]], Callable[[Case, Device], Work]]] = {
-    "harness": (_harness, pieces.nothing),
+    "harness": (_harness, pieces.yardstick),
     "forms": (_forms, forms.step),
     "parts": (_parts, pieces.part),
     "optimizers": (_optimizers, pieces.rule),

@@ -1,0 +1,403 @@
+"""``xpnet report``: what it says, that its figures are the results', and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from report_helpers import CPU_BOX, MODELS, result, runs
+
+from xpnet.bench import charts, html, markdown, text
+from xpnet.bench.cells import Cell, Measured, Table, rate, share, thousands, time, times
+from xpnet.bench.report import build
+from xpnet.bench.results import Case, Run, write
+from xpnet.cli import main
+
+UNITS = {
+    "s": 1,
+    "ms": 1e-3,
+    "µs": 1e-6,
+    "ns": 1e-9,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "%": 0.01,
+    "\N{MULTIPLICATION SIGN}": 1,
+    "": 1,
+}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A file of each machine."""
+    paths = [tmp_path / "cpu.json", tmp_path / "gpu.json"]
+    for path, run in zip(paths, runs(), strict=True):
+        write(path, [run])
+    return [str(path) for path in paths]
+
+
+def one_run(*results, **machine) -> Run:
+    return Run(CPU_BOX | machine, ["xpnet", "bench"], None, 0, "2026-11-29T01:30:00+00:00", False, results=list(results))
+
+
+def cell(report, section: str, group: str, row: dict[str, str], column: str) -> Cell:
+    """One cell of a report, by the heading of its group, what stands in its row, and its column."""
+    table = next(s.table for s in report.sections if s.name == section)
+    rows = next(g.rows for g in table.groups if g.title == group)
+    found = [r for r in rows if all(r[table.heads.index(head)].text == value for head, value in row.items())]
+    assert len(found) == 1
+    return found[0][table.heads.index(column)]
+
+
+# What follows, and the tables
+
+
+def test_the_verdicts_come_first(capsys, files):
+    assert main(["report", *files]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    before, after = out.split("Training steps\n", 1)
+    assert before.startswith(
+        "xpnet benchmarks\nA Intel(R) Xeon(R) Processor, 2 cores, 2026-11-29 01:30:00 UTC\nB NVIDIA H200, "
+    )
+    told = " ".join(before.split())  # lines are broken at 100 columns
+    assert " 50x Whole minibatch against the per-sample loop: 784-30-10, CPU of A, 1 thread, float32, batch 100 Spread" in told
+    assert "Spread 48..51. Over all models and sizes 1.02x to 74x.\n" in before
+    assert "The figures of B are those of a quick run" in before
+    assert "2.3x  xpnet against torch, GPU of B\n" in before
+    assert "unequal threads: BLAS had 2 at the end, 1 were asked for\n  forms / resnet / matrix" in after
+    assert "  GPU 0        NVIDIA H200, compute capability 9.0, 140.4 GiB, 139.7 GiB free, SM at 1980 MHz" in after
+
+
+def test_the_text_fits_a_terminal(capsys, files):
+    main(["report", *files])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_ratios_are_those_of_equal_threads():
+    report = build(runs())
+    found = {
+        m.name: m.result for label, run in zip("AB", runs(), strict=True) for m in (Measured(label, r) for r in run.results)
+    }
+    for threads, group, head, form in (
+        (1, "784-30-10, CPU of A, 1 thread", "per sample / matrix", "per sample"),
+        (1, "784-30-10, CPU of A, 1 thread", "book / matrix", "book"),
+        (1, "784-100-10, CPU of B, 1 thread", "per sample / matrix", "per sample"),
+    ):
+        label, model = group[group.index("of ") + 3], group.partition(",")[0]
+        place = f"cpu / float64 / batch 100 / {threads} thread"
+        slow, fast = (found[f"{label}: forms / {model} / {name} / {place}"] for name in (form, "matrix"))
+        shown = cell(report, "forms", group, {"dtype": "float64", "batch": "100"}, head)
+        assert shown.value == slow.median / fast.median
+        assert shown.low == slow.quartiles[0] / fast.quartiles[1]
+        assert shown.high == slow.quartiles[1] / fast.quartiles[0]
+        assert shown.low < shown.value < shown.high
+
+
+def test_the_books_program_in_float64_stands_beside_float32_and_is_labelled():
+    report = build(runs())
+    row = {"dtype": "float32", "batch": "10"}
+    shown = cell(report, "forms", "784-30-10, CPU of A, 1 thread", row, "book / matrix")
+    assert (shown.mark, shown.of[0]) == ("a", "A: forms / 784-30-10 / book / cpu / float64 / batch 10 / 1 thread")
+    assert "float64" in report.sections[0].table.notes[0]
+    double = cell(report, "forms", "784-30-10, CPU of A, 1 thread", {**row, "dtype": "float64"}, "book / matrix")
+    assert double.mark == ""
+    assert cell(report, "forms", "784-256-128-10, CPU of A, 1 thread", row, "book / matrix").text == "-"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"threads_seen": 2}, "unequal threads"),
+        ({"difference": 0.5}, "its results were not right"),
+        ({"synchronised": False}, "before the device had finished"),
+    ],
+)
+def test_what_cannot_be_compared_is_blank_with_the_reason(options, reason):
+    matrix, loop = (Case("forms", "784-30-10", form, batch=10) for form in ("matrix", "per sample"))
+    report = build([one_run(result(matrix, 1e-4), result(loop, 1e-3, **options))])
+    shown = cell(report, "forms", "784-30-10, CPU, 1 thread", {"batch": "10"}, "per sample / matrix")
+    assert (shown.text, shown.value, shown.mark) == ("-", None, "a")
+    assert reason in report.sections[0].table.notes[0]
+    assert report.verdicts == []
+
+
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        ((4e-4, 4e-4, 4e-4), "It pays from batch 100 on: 2.5x (2.5..2.5) there."),
+        ((9e-4, 2e-3, 9e-3), "It pays from batch 1000 on."),
+        ((1e-5, 1e-5, 1e-5), "It pays from batch 10 on, the smallest that was tried: 10.0x (10.0..10.0) there."),
+        ((1e-2, 1e-2, 2e-2), "It does not pay at any batch that was tried."),
+        ((1e-5, 1e-2, 1e-3), "It pays from batch 1000 on."),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_from_which_batch_on_a_gpu_pays(gpu, said, apart):
+    def timed(device: str, batch: int, seconds: float, threads: int = 1):
+        one = result(Case("forms", "784-30-10", "matrix", device, batch, threads=threads), seconds)
+        one.seconds = [seconds] * 5
+        return one
+
+    cpu = [
+        timed("cpu", n, s, threads) for n, s in ((10, 1e-4), (100, 1e-3), (1000, 1e-2)) for threads, s in ((1, 2 * s), (2, s))
+    ]
+    cuda = [timed("cuda", n, s) for n, s in zip((10, 100, 1000), gpu, strict=True)]
+    report = build([one_run(*cpu), one_run(*cuda)] if apart else [one_run(*cpu, *cuda)])
+    verdict = next(v for v in report.verdicts if v.text.startswith("GPU"))
+    assert verdict.more == said
+    group = "784-30-10, GPU of B" if apart else "784-30-10, GPU"
+    assert cell(report, "gpu", group, {"batch": "10"}, "its threads").text == ("2 threads of A" if apart else "2 threads")
+    assert verdict.figure.value == pytest.approx(1e-2 / gpu[-1])
+
+
+def test_parts_and_their_shares():
+    report = build(runs()[:1])
+    group = next(s.table for s in report.sections if s.name == "parts").groups[0]
+    assert group.title == "784-30-10, CPU, batch 10, float32, 2 threads"
+    assert [row[0].text for row in group.rows] == ["input", "forward", "loss", "backward", "update"]
+    assert sum(row[2].value for row in group.rows) == pytest.approx(1)
+
+
+def test_every_suite_has_a_table_and_every_case_a_place():
+    report = build(runs())
+    assert [s.name for s in report.sections] == [
+        *("forms", "gpu", "threads", "parts", "peers", "optimizers", "convolution", "feeding", "sorting", "startup", "harness"),
+        *("checks", "missing", "machines"),
+    ]
+    shown = {name for s in report.sections for g in s.table.groups for row in g.rows for c in row for name in c.of}
+    everything = {Measured(label, r).name for label, run in zip("AB", runs(), strict=True) for r in run.results}
+    unseen = {name for name in everything - shown if not re.search(r"forms.*(per sample|book).*\d threads", name)}
+    left = {name for name in unseen if "matrix" not in name}
+    assert left == set()
+    assert all("float64" in name for name in unseen)  # the sweep of threads shows one dtype
+
+
+def test_threads_that_are_best():
+    shown = build(runs())
+    assert cell(shown, "threads", "784-256-128-10, CPU of B, float32", {"batch": "1000"}, "best").value == 16
+    assert cell(shown, "threads", "784-256-128-10, CPU of A, float32", {"batch": "1000"}, "4 threads").text == "-"
+    one = [r for r in runs()[0].results if r.case.threads == 1]
+    assert "threads" not in {s.name for s in build([one_run(*one)]).sections}
+
+
+def test_checks_tell_the_largest_difference():
+    right, wrong = (Case("forms", "784-30-10", "matrix", batch=n) for n in (1, 10))
+    table = build([one_run(result(right, 1e-4), result(wrong, 1e-4, difference=float("nan")))]).sections[-2].table
+    assert [str(c) for c in table.groups[0].rows[0]][:5] == ["forms", "2", "1", "nan", "inf%"]
+
+
+def test_a_run_of_which_nothing_counted():
+    run = one_run()
+    run.refused = {"forms / 784-30-10": "wrong results"}
+    assert "refused: wrong results\n  forms / 784-30-10\n" in text.page([run])
+
+
+@pytest.mark.parametrize(
+    "machine", [{"cpu": {"model": "Apple M4", "usable_cores": 10}, "memory": None, "numpy": {}, "driver": {}}]
+)
+def test_what_a_file_does_not_tell_is_left_out(machine):
+    printed = text.page([one_run(result(Case("harness", "nothing", "no-op"), 1e-7), **machine)])
+    assert "CPU          Apple M4, 10 cores\n" in printed
+    assert "None" not in printed
+    assert "  memory" not in printed
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(1.234e-5, "12.3 µs"), (9.996e-4, "1.00 ms"), (2.5, "2.50 s"), (61e-9, "61.0 ns"), (5e-10, "0.500 ns"), (321.4, "321 s")],
+)
+def test_times(seconds, shown):
+    found = result(Case("harness", "nothing", "no-op"), seconds)
+    found.seconds = [seconds] * 3
+    assert time(Measured("", found)).text == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(94.7, "94.7"), (1234, "1.23k"), (999_700, "1.00M"), (18.5e6, "18.5M"), (3e9, "3.00G")]
+)
+def test_rates(value, shown):
+    assert thousands(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("slow", "shown"), [(31.4, "31x"), (2.25, "2.2x"), (12.34, "12.3x"), (1.234, "1.23x"), (0.5, "0.50x"), (0.0123, "0.012x")]
+)
+def test_ratios(slow, shown):
+    first, second = (result(Case("forms", "m", form, batch=1), 1.0) for form in ("per sample", "matrix"))
+    first.seconds, second.seconds = [slow] * 4, [1.0] * 4
+    assert times(Measured("", first), Measured("", second), Table([], [])).text == shown
+
+
+def test_small_numbers():
+    assert [share(x).text for x in (0.431, 0.057, 0.00028, 0.0)] == ["43%", "5.7%", "0.028%", "0%"]
+    assert rate(None).text == "-"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(13e3, 2e6, [1e4, 1e5, 1e6, 1e7]), (25, 220, [20, 50, 100, 200, 500]), (1, 1, [1, 2]), (0.6, 1.4, [0.5, 1, 2])],
+)
+def test_ticks(low, high, found):
+    assert charts.ticks(low, high) == pytest.approx(found)
+
+
+# The page, and tables for GitHub
+
+
+class Numbers(HTMLParser):
+    """Every element that says which results it is of: (section, tag, attributes, text)."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.section, self.inside = [], "", False
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.section = attributes["id"] if tag == "section" else self.section
+        if "data-of" in attributes:
+            self.found.append((self.section, tag, attributes, ""))
+            self.inside = True
+        elif tag in ("small", "sup", "title"):
+            self.inside = False
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "b", "g")
+
+    def handle_data(self, data):
+        if self.inside:
+            *rest, before = self.found[-1]
+            self.found[-1] = (*rest, before + data)
+
+
+@pytest.mark.extras
+def test_every_number_of_the_page_is_the_files(files, tmp_path, capsys):
+    pytest.importorskip("jinja2")
+    target = tmp_path / "report.html"
+    assert main(["report", *files, "--html", str(target)]) == 0
+    assert capsys.readouterr().out == f"wrote {target}\n"
+    parser = Numbers()
+    parser.feed(target.read_text(encoding="utf-8"))
+    known = {}
+    for label, path in zip("AB", files, strict=True):
+        with open(path, encoding="utf-8") as file:
+            for r in json.load(file)["runs"][0]["results"]:
+                threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+                batch = [f"batch {r['batch']}"] if r["batch"] else []
+                peer = [] if r["peer"] == "xpnet" else [r["peer"]]
+                name = " / ".join([r["suite"], r["model"], r["form"], r["device"], r["dtype"], *batch, threads, *peer])
+                known[f"{label}: {name}"] = r
+    assert len(parser.found) > 500
+    for section, tag, attributes, shown in parser.found:
+        of, value = [known[name] for name in attributes["data-of"].split(" | ")], float(attributes["data-value"])
+        medians = [statistics.median(r["seconds"]) for r in of]
+        assert medians == [r["median"] for r in of]
+        if len(of) == 2:
+            assert value == medians[0] / medians[1]
+        elif section == "checks":
+            check = of[0]["check"]
+            assert value in (check["difference"], check["difference"] / check["tolerance"])
+        elif not shown.endswith("%"):
+            assert value in (medians[0], max(of[0]["batch"], 1) / medians[0])
+        if tag != "g":
+            assert read(shown) == pytest.approx(value, rel=0.051, abs=0)  # two digits at least
+        if "data-low" in attributes:
+            assert float(attributes["data-low"]) <= value <= float(attributes["data-high"])
+
+
+def read(shown: str) -> float:
+    """The number that is shown as ``12.3 µs``, ``285k`` or with a sign of multiplication."""
+    number, unit = re.fullmatch(r"([\d.e-]+) ?(.*)", shown.strip()).groups()
+    return float(number) * UNITS[unit]
+
+
+@pytest.mark.extras
+def test_the_page_is_one_file_and_its_drawings_are_whole():
+    pytest.importorskip("jinja2")
+    page = html.page(runs())
+    assert not re.search(r"<script|<link|\bsrc=|@import|url\(|https?:", page)
+    drawings = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    assert len(drawings) > 15
+    for drawing in drawings:
+        assert drawing.get("role") == "img"
+        assert drawing.find("title").text
+        assert drawing.find("desc").text
+    assert "whole minibatch, CPU: 33.1k at batch 1, 285k at batch 10" in page
+    assert "cupy-cuda13x 14.2.0" in page  # no sign of multiplication
+
+
+@pytest.mark.extras
+def test_names_are_no_markup():
+    pytest.importorskip("jinja2")
+    odd = one_run(result(Case("forms", "<b>|net|", "matrix", batch=10), 1e-4), cpu={"model": "<i>&", "usable_cores": 2})
+    page = html.page([odd])
+    assert "<b>|net|" not in page
+    assert "&lt;b&gt;|net|" in page
+    assert "&lt;i&gt;&amp;" in page
+    assert r"\<b>\|net\|" in markdown.page([odd])
+
+
+def test_markdown(files, tmp_path, capsys):
+    target = tmp_path / "report.md"
+    assert main(["report", *files, "--markdown", str(target)]) == 0
+    assert capsys.readouterr().out == f"wrote {target}\n"
+    found = target.read_text(encoding="utf-8")
+    assert found.startswith("# xpnet benchmarks\n\n- A Intel")
+    assert (
+        "- **50x (48..51)** Whole minibatch against the per-sample loop: 784-30-10, CPU of A, 1 thread, float32, batch 100."
+        in found
+    )
+    tables = re.findall(r"(?:^\|.*\n)+", found, re.MULTILINE)
+    assert len(tables) > 3 * len(MODELS)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "not a file of benchmark results"),
+        ('{"schema": "other", "version": 1, "runs": []}', "not a file of benchmark results"),
+        ('{"schema": "xpnet-bench", "version": 99, "runs": []}', "version 99 of the format"),
+        ('{"schema": "xpnet-bench", "version": 1, "runs": []}', "nothing was timed in it"),
+        ('{"schema": "xpnet-bench", "version": 1, "runs": [{}]}', "damaged"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_files_that_are_no_results(capsys, tmp_path, files, content, said):
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["report", files[0], str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"xpnet report: {path}: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_time_of_nothing(capsys, tmp_path):
+    found = result(Case("harness", "nothing", "no-op"), 1e-7)
+    found.seconds[3] = 0.0
+    write(tmp_path / "mine.json", [one_run(found)])
+    assert main(["report", str(tmp_path / "mine.json")]) == 1
+    assert "took no time at all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--html", "--markdown"])
+def test_a_folder_that_is_not_there_is_said_before_anything_is_read(capsys, tmp_path, option):
+    pytest.importorskip("jinja2")
+    target = tmp_path / "nowhere" / "report"
+    assert main(["report", str(tmp_path / "absent.json"), option, str(target)]) == 1
+    assert f"there is no folder {target.parent}; make it first" in capsys.readouterr().err

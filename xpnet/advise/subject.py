@@ -1,0 +1,76 @@
+"""The model that advice is asked for: copies of it on any device, its rows repeated to any number, its step timed."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpnet.backends import Device, resolve
+from xpnet.bench.networks import LEARNING_RATE, NETWORKS
+from xpnet.bench.results import Check
+from xpnet.bench.timing import Work, calls_for, threads, timed
+from xpnet.checks import as_array, row_count, to_host
+from xpnet.models import MODELS, Source, load
+from xpnet.training import Trainer
+
+ROUNDS = 5
+USUAL_ROWS = 64  # of a network that is known by name only
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a step on ``batch`` rows: median, quartiles, and with how many threads."""
+
+    batch: int
+    seconds: float
+    low: float
+    high: float
+    threads: int
+
+
+class Subject:
+    """``model`` as in :func:`xpnet.parity`, or a network of the benchmarks by its name. Nothing of it is changed.
+
+    ``x`` and ``y`` are its rows and targets on the host.
+    """
+
+    def __init__(self, model: Source):
+        if isinstance(model, str) and model in NETWORKS and model not in MODELS:
+            self.trainer, (x, y) = NETWORKS[model].unbuilt(), NETWORKS[model].data(USUAL_ROWS)
+        else:
+            self.trainer, x, y = load(model)
+        self.name = model if isinstance(model, str) else getattr(model, "__name__", "the model")
+        self.x, self.y = (to_host(self.trainer.device, as_array(self.trainer.device, a, n)) for a, n in ((x, "x"), (y, "y")))
+        self.batch = row_count(self.x, "x")
+
+    def make(self, device: str | Device, dtype: str | None = None) -> Trainer:
+        """A copy, built on the device, whose steps change next to nothing; a network that is built keeps its dtype."""
+        shared = {id(self.trainer.callbacks): ()}
+        trainer = copy.deepcopy(self.trainer, shared)
+        trainer.optimizer.learning_rate = LEARNING_RATE
+        trainer.device = resolve(device).device
+        if dtype is not None:
+            trainer.dtype = dtype
+        return trainer.build(trainer.net.input_shape if trainer.net.built else self.x.shape[1:])
+
+    def rows(self, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+        """``n`` rows and targets, those there are again and again."""
+        picked = np.arange(n) % len(self.x)
+        x, y = self.x[picked], self.y[picked]
+        floats = [a.astype(dtype) if a.dtype.kind == "f" else a for a in (x, y)]
+        return floats[0], floats[1]
+
+    def time(self, device: Device, batch: int, count: int, dtype: str = "float32") -> Timing:
+        """Time steps on ``batch`` resident rows with ``count`` threads."""
+        with threads(count, device):
+            trainer = self.make(device, dtype)
+            x, y = (device.put(a) for a in self.rows(batch, dtype))
+            work = Work(lambda: trainer.step(x, y), lambda: Check("", 0.0, 0.0), device)
+            with device.use():
+                calls = calls_for(work)
+                found = [timed(work, calls) / calls for _ in range(ROUNDS)]
+        low, _, high = statistics.quantiles(found, n=4, method="inclusive")
+        return Timing(batch, statistics.median(found), low, high, count)

@@ -1,0 +1,173 @@
+"""Advice as text: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xpnet.advise.advice import Advice, GPUAdvice, Point
+from xpnet.advise.fit import Line
+from xpnet.advise.room import Room
+from xpnet.backends.ledger.page import in_bytes
+
+DRAW = 1.15  # ratios below this are called a draw, even where both are measured
+
+
+def page(found: Advice) -> str:
+    """Everything, for a terminal."""
+    parts = ["\n".join(verdict(found, gpu) for gpu in found.gpus) or _no_gpu(found), _card(found), _throughput(found)]
+    parts += [_bounds(found), _what_ifs(found), *map(_gpu, found.gpus), _memory(found), _basis(found)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict(found: Advice, gpu: GPUAdvice) -> str:
+    """One sentence for one GPU."""
+    how = f"{gpu.name}, {'measured' if gpu.measured else 'predicted'}"
+    likely, worst, best = gpu.faster
+    if worst < 1 < best or max(likely, 1 / likely) < DRAW:
+        share = f"{likely:.1f} times as fast as the CPU, but {worst:.1f} to {best:.1f} is possible"
+        return f"Too close to call at batch {found.batch:,} ({how}): {share}; {_from(found, gpu)}."
+    if likely > 1:
+        size = f"{_times(likely)} faster at batch {found.batch:,} ({_times(worst)} to {_times(best)})"
+        return f"GPU ({how}): {size}; {_from(found, gpu)}."
+    size = f"{_times(1 / likely)} as long ({_times(1 / best)} to {_times(1 / worst)})"
+    return f"CPU: at batch {found.batch:,} the GPU ({how}) takes {size}; {_from(found, gpu)}."
+
+
+def _from(found: Advice, gpu: GPUAdvice) -> str:
+    likely, worst, best = gpu.pays_from
+    first, last = found.cpu[0].batch, min(found.cpu[-1].batch, gpu.points[-1].batch)
+    if likely is None:
+        maybe = "" if best is None else f" (from {best:,} at best)"
+        return f"it does not pay off up to batch {last:,}{maybe}"
+    if likely <= first and worst is not None and worst <= first:
+        return f"it pays off from batch {first:,} on"
+    span = f" ({best:,} to {'never' if worst is None else f'{worst:,}'})" if (best, worst) != (likely, likely) else ""
+    return f"it pays off from batch {likely:,}{span}; below that use the CPU"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.0f}x" if factor >= 9.95 else f"{factor:.1f}x"
+
+
+def _no_gpu(found: Advice) -> str:
+    p = _at(found.cpu, found.batch)
+    rate = f"{_count(found.batch / p.seconds)} rows a second at batch {found.batch:,} on the CPU."
+    return f"{rate} Say --gpu NAME to have a GPU predicted (--list-gpus has the names)."
+
+
+def _card(found: Advice) -> str:
+    card = found.card
+    sizes = f"{card['parameters']:,} parameters in {card['layers']} layers, {card['dtype']}, input {tuple(card['input'])}"
+    return f"{found.model}: {sizes}, about {_count(card['flops_per_row'])} FLOP a row and step"
+
+
+def _throughput(found: Advice) -> str:
+    """A row for each batch: rows a second, the CPU's with its best threads, and each GPU's with how many times as many."""
+    heads = ["batch", "CPU", "threads", "predicted"]
+    heads += [f"{g.name} {name}" for g in found.gpus for name in (("measured", "predicted") if g.measured else ("predicted",))]
+    rows = [heads]
+    for p, told in zip(found.cpu, found.cpu_predicted, strict=True):
+        row = [f"{p.batch:,}", _spread(p), str(p.threads), _count(p.batch / told.seconds)]
+        for g in found.gpus:
+            for points in (g.points, g.predicted) if g.measured else (g.points,):
+                q = next((q for q in points if q.batch == p.batch), None)
+                row.append("" if q is None else f"{_count(q.batch / q.seconds)} ({_times(p.seconds / q.seconds)})")
+        rows.append(row)
+    lines = [f"CPU: {_line(found.cpu_line)}"] + [f"{g.name}: {_line(g.line)}{_meets(found, g)}" for g in found.gpus]
+    return "\n".join(["rows a second (of the CPU with its quartiles), by batch", *_table(rows), *lines])
+
+
+def _line(fit: Line) -> str:
+    each = "" if fit.each < 1e-12 else f" + {_seconds(fit.each)} * N"
+    return f"t = {_seconds(fit.fixed)}{each}, off by {100 * fit.error:.0f} %"
+
+
+def _meets(found: Advice, gpu: GPUAdvice) -> str:
+    n = found.cpu_line.meets(gpu.line)
+    return "" if n is None else f"; the lines meet at N = {n:,.0f}"
+
+
+def _bounds(found: Advice) -> str:
+    """What the step at the batch asked about consists of, and what it reaches of what the devices can do."""
+    p, parts = _at(found.cpu, found.batch), found.cpu_parts
+    whole = sum(parts[name] for name in ("products", "memory and elements", "calls"))
+    shares = ", ".join(f"{name} {100 * parts[name] / whole:.0f} %" for name in ("products", "memory and elements", "calls"))
+    flops, ceiling = parts["flops"] / p.seconds, found.ceilings["flops"]
+    lines = [f"what bounds a step at batch {found.batch:,}", f"  CPU: {shares} (by the method)"]
+    lines.append(
+        f"       {flops / 1e9:.1f} GFLOP/s of the {ceiling / 1e9:.0f} that its products reach, "
+        f"{parts['bytes'] / p.seconds / 1e9:.1f} GB/s where memory gives {found.ceilings['bytes'] / 1e9:.0f}"
+    )
+    for g in found.gpus:
+        if g.at_batch is not None:
+            a = g.at_batch
+            device = f"kernel starts {_seconds(a.kernels)}, memory {_seconds(a.memory)}, arithmetic {_seconds(a.arithmetic)}"
+            lines.append(f"  {g.name}: {a.bound}; host {_seconds(a.host)} beside device {_seconds(a.device)} ({device})")
+    return "\n".join(lines)
+
+
+def _what_ifs(found: Advice) -> str:
+    groups = [("CPU, measured", found.what_if)] + [(f"{g.name}, predicted", g.what_if) for g in found.gpus]
+    lines = [f"  {name}: {what}: {ratio:.2f} times the rows a second" for name, items in groups for what, ratio in items]
+    return "\n".join(["what if", *lines])
+
+
+def _gpu(g: GPUAdvice) -> str:
+    low, high = g.once.seconds
+    items = ", ".join(f"{name} {_range(*span)}" for name, *span in g.once.items)
+    earned = "never earned at this batch" if g.once.steps is None else f"earned after {_count(g.once.steps)} steps at most"
+    return f"{g.name}, paid once: {items}; together {_range(low, high)}, {earned}\nthe same numbers? {g.proof}"
+
+
+def _memory(found: Advice) -> str:
+    rooms = [("CPU", found.cpu_room)] + [(g.name, g.room) for g in found.gpus]
+    return "\n".join(["memory of a step (forecast)", *(f"  {name}: {_room(room, found.batch)}" for name, room in rooms)])
+
+
+def _room(room: Room, batch: int) -> str:
+    return f"{in_bytes(int(room.bytes))} at batch {batch:,}; {in_bytes(int(room.available))} hold batch {_count(room.largest)}"
+
+
+def _basis(found: Advice) -> str:
+    cpu, blas = found.machine["cpu"], found.machine["numpy"]["blas"]
+    lines = [
+        f"measured on {cpu['model']}, {cpu['usable_cores']} cores, NumPy {found.machine['numpy']['version']} with "
+        f"{blas['name']}, in {found.seconds:.0f} s",
+        f"the method's median error on this CPU: {100 * found.cpu_error:.0f} % (the column predicted beside the CPU's)",
+    ]
+    if any(not g.measured for g in found.gpus):
+        lines.append("GPU figures are predicted from counts and profiles; this method has not been held against a GPU of ours")
+    return "\n".join(lines)
+
+
+def _at(points: Sequence[Point], batch: int) -> Point:
+    return next(p for p in points if p.batch == batch)
+
+
+def _spread(p: Point) -> str:
+    return f"{_count(p.batch / p.seconds)} ({_count(p.batch / p.high)}..{_count(p.batch / p.low)})"
+
+
+def _count(n: float) -> str:
+    """Three digits and a unit: 84, 1.23 k, 45.6 M."""
+    for unit, size in ((" T", 1e12), (" G", 1e9), (" M", 1e6), (" k", 1e3)):
+        if n >= size:
+            return f"{n / size:.3g}{unit}"
+    return f"{n:.3g}"
+
+
+def _seconds(t: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if t >= size:
+            return f"{t / size:.3g} {unit}"
+    return f"{t / 1e-9:.3g} ns"
+
+
+def _range(low: float, high: float) -> str:
+    return _seconds(high) if low == high else f"{_seconds(low) if low else '0'} to {_seconds(high)}"
+
+
+def _table(rows: list[list[str]]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
