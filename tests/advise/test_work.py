@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_cpu_and_gpu_are_asked_for_the_same_products(name):
     cpu, gpu = works(name, 16)
     assert cpu.total("flops") == gpu.total("flops")
     sizes = list(map(int, name.split("-")))
-    forward = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    forward = sum(a * b for a, b in itertools.pairwise(sizes))
     assert cpu.total("flops") >= 2 * 16 * (3 * forward - sizes[0] * sizes[1])  # no gradient by the first layer's input
 
 

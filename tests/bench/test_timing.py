@@ -51,7 +51,7 @@ def test_a_device_that_is_not_waited_for_is_refused():
 
 
 def test_wrong_results_are_refused():
-    with pytest.raises(Refused, match="wrong results: gradient differs by 0.5"):
+    with pytest.raises(Refused, match="wrong results: gradient differs by"):
         verified(work(lambda: None, check=Check("gradient", 0.5, 1e-3)))
     with pytest.raises(Refused):
         verified(work(lambda: None, check=Check("gradient", float("nan"), 1e-3)))
