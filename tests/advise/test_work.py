@@ -49,6 +49,16 @@ def test_a_network_in_blocks_is_shared_among_workers():
     assert sum(t.flops for s in shared for share in s.shares for t in share) > 0.9 * cpu.total("flops")
 
 
+def test_a_call_is_noted_once():
+    """Of four identical images' layers, the products are those that the layers' own FLOPs say, im2col's and Winograd's alike."""
+    network = NETWORKS["lenet"]
+    works = [cpu_work(network.trainer, *network.data(64), threads) for threads in (1, 2)]
+    assert works[0].total("flops") == works[1].total("flops")
+    net = network.trainer("cpu").net
+    direct = 3 * 64 * net.flops(net.input_shape, net.output_shape)
+    assert 0.2 * direct < works[0].total("flops") < 1.1 * direct
+
+
 def test_noting_a_step_leaves_the_network_s_numbers_as_they_are():
     network = NETWORKS["lenet"]
     kept = []

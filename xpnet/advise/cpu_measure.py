@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,42 +28,56 @@ UFUNCS = (
     *("negative", "absolute", "greater", "equal", "reciprocal", "square"),
 )
 LEAST_SECONDS = 4e-4  # of one timing
+PASSES = 3
 
 
 def measure(threads: int | None = None, note: Callable[[str], Any] = lambda text: None) -> CPUProfile:
-    """Micro-benchmarks of this CPU with so many threads, its cores unless given: some ten seconds.
+    """Micro-benchmarks of this CPU with so many threads, its cores unless given: some fifteen seconds.
 
+    Every figure is the middle one of three passes, so that neither a slow moment of the machine nor a quick one counts.
     ``note`` hears what is next.
     """
     threads = threads or cores()
-    workers = Workers(threads)
+    found = []
+    for i in range(PASSES):
+        note(f"micro-benchmarks, pass {i + 1} of {PASSES}")
+        found.append(dataclasses.asdict(_pass(threads, Workers(threads))))
+    return CPUProfile(**_middle(found))
+
+
+def _middle(found: list[Any]) -> Any:
+    """The median of each figure, at any depth of dicts and lists."""
+    if isinstance(found[0], dict):
+        return {key: _middle([one[key] for one in found]) for key in found[0]}
+    if isinstance(found[0], list):
+        return [_middle(list(figures)) for figures in zip(*found, strict=True)]
+    return statistics.median(found)
+
+
+def _pass(threads: int, workers: Workers) -> CPUProfile:
     modes = (ALONE,) if threads == 1 else (ALONE, EACH)
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        note("calls")
-        call = {ALONE: _seconds([(np.maximum, (_filled((1,)),) * 3)])}
-        elements = {name: _ufunc(name, call[ALONE]) for name in UFUNCS}
-        elements |= {"sum": _sum(call[ALONE]), "copyto": _copy(call[ALONE])}
-        run = _strided()
+        call, over = {ALONE: _seconds([_smallest()])}, 0.0
         if threads > 1:
             call[EACH] = call[ALONE] + _contention(workers)
-        note("memory")
+            over = max(_seconds([_smallest()], workers, EACH, 1) - call[ALONE], 0.0)
+        elements = {name: _ufunc(name) for name in UFUNCS}
+        elements |= {"sum": _sum(call[ALONE]), "copyto": _copy(call[ALONE])}
+        strided = _strided(), _piece(), _cast()
         bandwidth = {mode: [_memory(size, workers, mode, call[mode]) for size in SETS] for mode in modes}
-        note("products")
         products = {mode: _products(workers, mode) for mode in modes}
         transposed = {mode: _transposed(workers, mode, products[mode]) for mode in modes}
-        over = 0.0 if threads == 1 else max(_seconds([(np.maximum, (_filled((1,)),) * 3)], workers, EACH, 1) - call[ALONE], 0.0)
     if threads > 1:
         with threadpoolctl.threadpool_limits(threads, user_api="blas"):
             products[SHARED] = _products(workers, SHARED)
             transposed[SHARED] = _transposed(workers, SHARED, products[SHARED])
-    note("layers")
-    profile = CPUProfile(threads, call, 0.0, run, elements, bandwidth, products, transposed, over)
+    profile = CPUProfile(*(threads, call, 0.0, *strided), elements, bandwidth, products, transposed, over)
     profile.python = _layers(profile)
     return profile
 
 
 def _seconds(calls: list[Call], workers: Workers | None = None, mode: str = ALONE, repeats: int = 0) -> float:
-    """Seconds of one of the calls, the quickest of five timings; in the mode EACH every worker makes them, on its own arrays.
+    """Seconds of one of the calls, the quickest of three timings; in the mode EACH every worker makes them, on its own arrays.
 
     A timing has as many ``repeats`` of the calls as take long enough, unless given.
     """
@@ -81,7 +98,7 @@ def _seconds(calls: list[Call], workers: Workers | None = None, mode: str = ALON
     n = repeats or 1
     while not repeats and (spent := timing(n)) < LEAST_SECONDS:
         n = max(2 * n, math.ceil(n * LEAST_SECONDS / max(spent, 1e-7)))
-    return min(timing(n) for _ in range(5)) / (n * len(calls))
+    return min(timing(n) for _ in range(3)) / (n * len(calls))
 
 
 def _copies(args: tuple) -> tuple:
@@ -95,12 +112,20 @@ def _filled(shape: tuple[int, ...]) -> np.ndarray:
     return a
 
 
-def _ufunc(name: str, call: float) -> float:
+def _smallest() -> Call:
+    return np.add, tuple(_filled((1,)) for _ in range(3))
+
+
+def _ufunc(name: str) -> float:
+    """Of one number, in the innermost caches."""
     f: Any = getattr(np, name)
-    a, b = _filled((HOT,)), _filled((HOT,))
     out = aligned_empty((HOT,), "bool" if name in ("greater", "equal") else "float32")
-    arguments = (a, b, out) if f.nin == 2 else (a, out)
-    return max((_seconds([(f, arguments)]) - call) / HOT, 1e-12)
+
+    def seconds(n: int) -> float:
+        into = functools.partial(f, out=out[:n])  # NumPy warns of a positional one where it is that of a maximum
+        return _seconds([(into, tuple(_filled((n,)) for _ in range(f.nin)))])
+
+    return max((seconds(HOT) - seconds(1)) / HOT, 1e-12)
 
 
 def _sum(call: float) -> float:
@@ -119,8 +144,23 @@ def _copy(call: float) -> float:
 
 def _strided() -> float:
     """Of one inner loop: rows of 8 numbers out of 16."""
-    a, whole = _filled((HOT // 8, 16))[:, :8], _filled((HOT,))
-    return max((_seconds([(np.maximum, (a, a, a))]) - _seconds([(np.maximum, (whole, whole, whole))])) / (HOT // 8), 1e-10)
+    parts = tuple(_filled((HOT // 8, 16))[:, :8] for _ in range(3))
+    whole = tuple(_filled((HOT,)) for _ in range(3))
+    return max((_seconds([(np.add, parts)]) - _seconds([(np.add, whole)])) / (HOT // 8), 1e-10)
+
+
+def _piece() -> float:
+    """Of a stretch of 96 bytes among others, beyond its bytes."""
+    element = np.dtype((np.void, 96))
+    target, source = (_filled((HOT // 24, 48)).view(np.dtype((np.void, 192))).view(element)[:, :1] for _ in range(2))
+    whole = tuple(_filled((HOT,)) for _ in range(2))
+    return max((_seconds([(np.copyto, (target, source))]) - _seconds([(np.copyto, whole)])) / (HOT // 24), 1e-10)
+
+
+def _cast() -> float:
+    """Of a number that is multiplied by a truth value."""
+    a, out, mask = _filled((HOT,)), _filled((HOT,)), np.ones(HOT, bool)
+    return max((_seconds([(np.multiply, (a, mask, out))]) - _seconds([(np.multiply, (a, a, out))])) / HOT, 1e-12)
 
 
 def _contention(workers: Workers) -> float:

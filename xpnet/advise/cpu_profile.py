@@ -19,7 +19,8 @@ REUSE = 4  # how many times a call's own bytes are touched until the same memory
 class CPUProfile:
     """Seconds, and bytes a second, of single calls; by mode where several threads work.
 
-    ``call``: NumPy's own cost of a call, by mode; ``python``: what a layer's code adds to each; ``run``: of an inner loop;
+    ``call``: NumPy's own cost of a call, by mode; ``python``: what a layer's code adds to each; ``run``: of an inner loop,
+    ``piece``: of a stretch of bytes that is copied, ``cast``: of a number of another type;
     ``elements``: of one number, by ufunc; ``bandwidth``: by bytes touched, see SETS; ``products``: of (m, k) @ (k, n) by GRID,
     ``transposed`` how many times as long those with the first factor transposed take; ``handing_over``: work to threads.
     """
@@ -28,6 +29,8 @@ class CPUProfile:
     call: dict[str, float]
     python: float
     run: float
+    piece: float
+    cast: float
     elements: dict[str, float]
     bandwidth: dict[str, list[float]]
     products: dict[str, list[float]]
@@ -71,7 +74,8 @@ class CPUProfile:
             return self.call[at_work] + max(self.product(task, mode), memory)
         kernel = task.name.partition(".")[0]
         element = self.elements.get(kernel, self.elements["add"]) * task.itemsize / 4
-        return self.call[at_work] + (task.runs - 1) * self.run + max(task.elements * element, memory)
+        more = task.elements * (self.piece * task.pieces + self.cast * task.casts) + (task.runs - 1) * self.run
+        return self.call[at_work] + more + max(task.elements * element, memory)
 
     def rate(self, touched: float, mode: str) -> float:
         """Bytes a second of a pass over memory, by what is touched until the same bytes come again."""

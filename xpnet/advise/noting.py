@@ -25,6 +25,7 @@ def cpu_work(make: Callable[[Any], Trainer], x: np.ndarray, y: np.ndarray, threa
     rows, targets = device.put(x), np.asarray(y)
     for _ in range(WARM_UP):
         trainer.step(rows, targets)
+    device.noted.sections.clear()  # workers tell of their calls at any time
     with device.noted.active():
         trainer.step(rows, targets)
     return Work(device.noted.sections, blas_threads=1 if trainer.net.in_blocks else 0)
@@ -36,7 +37,6 @@ class Sections(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.sections: list[Section] = []
-        self.here = False
 
     def note(self, f: Callable, *args: Any, writes: Any = None) -> None:
         before = len(self.calls)

@@ -18,7 +18,8 @@ class Task:
     """One call. ``elements`` are those of the largest array, ``nbytes`` what is read and written, ``itemsize`` is a number's.
 
     Of a product ``product`` is (matrices, m, k, n): so many of (m, k) @ (k, n). ``runs`` are the inner loops that
-    NumPy makes, one for what lies evenly in memory in all arrays.
+    NumPy makes, one for what lies evenly in memory in all arrays; ``casts`` says that inputs are of another type than the
+    output's numbers, ``pieces`` that elements are stretches of bytes, which are copied one by one.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Task:
     product: tuple[float, float, float, float] | None = None
     runs: float = 1.0
     transposed: bool = False
+    casts: bool = False
+    pieces: bool = False
 
     @property
     def flops(self) -> float:
@@ -82,7 +85,13 @@ def task(name: str, arrays: Sequence[np.ndarray], flops: int = 0) -> Task:
         out = arrays[-1]
         n = out.shape[-1] if out.ndim else 1
         return Task(name, largest.size, nbytes, size, (1.0, out.size / n, flops / (2 * out.size), float(n)))
-    return Task(name, largest.size, nbytes, size, runs=max(_runs(name, arrays, largest), 1.0))
+    kinds = {a.dtype for a in arrays[:-1]} if name.partition(".")[0] != "take" else set()
+    return Task(
+        *(name, largest.size, nbytes, size),
+        runs=max(_runs(name, arrays, largest), 1.0),
+        casts=len(kinds) > 1,
+        pieces=largest.dtype.kind == "V",
+    )
 
 
 def _touched(a: np.ndarray) -> int:
