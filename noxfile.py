@@ -90,7 +90,7 @@ def extras(session):
 
 @nox.session
 def build(session):
-    """The wheel, installed in an empty environment, trains; it holds the data, the simulator's table and py.typed."""
+    """The wheel, installed in an empty environment, trains; it holds the pages, the data, the GPUs' figures and py.typed."""
     session.install("build")
     out = (Path(session.create_tmp()) / "dist").resolve()
     session.run("python", "-m", "build", "--outdir", str(out), silent=True)
@@ -105,7 +105,9 @@ def build(session):
             str(python),
             "-c",
             "import xpnet, pathlib; here = pathlib.Path(xpnet.__file__).parent; "
-            "assert all((here / name).exists() for name in ('py.typed', 'explain/page.html', 'datasets/auto_mpg.csv'))",
+            "pages = ('explain/page.html', 'bench/page.html', 'bench/base.html', 'bench/style.css', 'advise/page.html'); "
+            "data = ('py.typed', 'datasets/auto_mpg.csv', 'advise/gpus.json'); "
+            "assert all((here / name).exists() for name in (*pages, *data))",
             external=True,
         )
 
@@ -148,6 +150,13 @@ def surface(session):
     session.install("--upgrade", f"cupy-cuda13x{version}")
     session.run("python", "tools/dump_cupy_surface.py", "--check")
     session.run("pytest", "-m", "cupy")
+
+
+@nox.session(default=False)
+def bench(session):
+    """The suites of xpnet bench under pytest-benchmark; options for it after --."""
+    session.install(".", *group("test"), *group("bench"))
+    session.run("pytest", "-p", "no:cacheprovider", "benchmarks/suites.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -158,7 +158,8 @@ class Cut:
         if self.forward_plan is None:
             self.caches = []
             self.joint.reset()
-            self.caches, self.forward_plan = self._work(self._forward, step, record=self.forwards > 0)
+            record = self.forwards > 0 and (self.backwards > 0 or not step.training)  # a backward pass of its own comes first
+            self.caches, self.forward_plan = self._work(self._forward, step, record)
             self.forwards += 1
             self.made = {}
         else:

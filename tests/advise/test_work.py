@@ -50,7 +50,7 @@ def test_a_network_in_blocks_is_shared_among_workers():
 
 
 def test_a_call_is_noted_once():
-    """Of four identical images' layers, the products are those that the layers' own FLOPs say, im2col's and Winograd's alike."""
+    """Products are those that the layers' own FLOPs say; Winograd's are fewer."""
     network = NETWORKS["lenet"]
     works = [cpu_work(network.trainer, *network.data(64), threads) for threads in (1, 2)]
     assert works[0].total("flops") == works[1].total("flops")

@@ -87,3 +87,8 @@ def runs() -> list[Run]:
     second = Run(GPU_BOX, ["xpnet", "bench", "--device", "cuda"], "97da853c0ffe+", 0, "2026-11-29T02:10:00+00:00", True, 140.0)
     second.results = forms(threads=(1, 4, 16), speed=1.5) + forms("cuda", (1,)) + others("cuda", 1)
     return [first, second]
+
+
+def one_run(*results, **machine) -> Run:
+    """These results and no others, of the box of two cores with ``machine`` in place of what it tells."""
+    return Run(CPU_BOX | machine, ["xpnet", "bench"], None, 0, "2026-11-29T01:30:00+00:00", False, results=list(results))

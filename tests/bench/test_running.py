@@ -7,11 +7,14 @@ import time
 
 import pytest
 
+import xpnet as xn
 from xpnet.bench import running
-from xpnet.bench.results import BadFile, Case, Check, Result, read, write
+from xpnet.bench.results import BadFile, Case, Check, read, write
 from xpnet.bench.running import Runner
+from xpnet.bench.timing import Work
 
 CASES = [Case("harness", "not xpnet's", form) for form in ("no-op", "Python", "copy")]
+RIGHT = Check("nothing", 0.0, 0.0)
 
 
 def test_a_run_is_written_and_read_again(tmp_path):
@@ -19,7 +22,7 @@ def test_a_run_is_written_and_read_again(tmp_path):
     run = Runner(CASES, seconds=30, out=path, quick=True)(progress=False, passes=2)
     (again,) = read(path)
     assert [r.case for r in again.results] == CASES
-    assert all(len(r.seconds) == 2 * running.ROUNDS for r in again.results)
+    assert all(len(r.seconds) == 2 for r in again.results)
     assert again.as_dict() == json.loads(json.dumps(run.as_dict()))
     assert {"cpu", "numpy", "memory", "gpus"} <= again.machine.keys()
     assert not list(tmp_path.glob("*.part"))
@@ -33,14 +36,14 @@ def test_runs_of_several_files_are_one_list(tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
-    path, original = tmp_path / "r.json", running.once
+    path, original = tmp_path / "r.json", running.prepare
 
-    def interrupted(case, rounds=running.ROUNDS):
+    def interrupted(case):
         if case.form == "copy":
             raise KeyboardInterrupt
-        return original(case, rounds)
+        return original(case)
 
-    monkeypatch.setattr(running, "once", interrupted)
+    monkeypatch.setattr(running, "prepare", interrupted)
     runner = Runner(CASES, seconds=30, out=path)
     with pytest.raises(KeyboardInterrupt):
         runner(progress=False)
@@ -50,16 +53,20 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
 
 
 def test_time_is_bounded(monkeypatch):
-    def slow(case, rounds=running.ROUNDS):
-        time.sleep(0.2)
-        return Result(case, [0.2], 1, Check("nothing", 0.0, 0.0), 1, True)
-
-    monkeypatch.setattr(running, "once", slow)
+    monkeypatch.setattr(running, "prepare", lambda case: Work(lambda: time.sleep(0.1), lambda: RIGHT, xn.device("cpu")))
     start = time.perf_counter()
     run = Runner(CASES, seconds=0.3)(progress=False)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 10
     assert 1 <= len(run.results) < 3
     assert set(run.left_out.values()) == {"not reached before the run ended"}
+
+
+def test_a_later_round_that_is_wrong_takes_the_case_out(monkeypatch):
+    checks = iter([RIGHT, Check("numbers", 1.0, 0.1)])
+    monkeypatch.setattr(running, "prepare", lambda case: Work(lambda: None, lambda: next(checks), xn.device("cpu")))
+    run = Runner(CASES[:1], seconds=30)(progress=False, passes=running.PROVED)
+    assert not run.results
+    assert "wrong results" in run.refused[CASES[0].name]
 
 
 def test_a_device_that_is_not_there_is_left_out(monkeypatch):

@@ -10,7 +10,7 @@ import xpnet as xn
 from xpnet.bench import running, suites
 from xpnet.bench.forms import FORMS, compared
 from xpnet.bench.results import Case, Check, Incomparable, ratio
-from xpnet.bench.running import once
+from xpnet.bench.running import Prepared
 from xpnet.bench.timing import Refused, Work, calls_for, threads, timed, verified
 
 RIGHT = Check("nothing", 0.0, 0.0)
@@ -113,7 +113,7 @@ def test_every_suite_is_right_on_every_device(suite, device):
 
 
 def test_start_up_is_timed_in_a_process_of_its_own():
-    found = once(Case("startup", "784-30-10", "import", "cpu", 4), rounds=1)
+    found = Prepared(Case("startup", "784-30-10", "import", "cpu", 4)).round()
     assert 0.01 < found.seconds[0] < 60
 
 
@@ -123,7 +123,7 @@ def test_the_book_is_a_program_of_the_cpu_in_float64():
 
 
 def result(**changes):
-    found = once(Case("harness", "not xpnet's", "no-op"), rounds=2)
+    found = Prepared(Case("harness", "not xpnet's", "no-op")).round()
     case = {name: changes.pop(name) for name in list(changes) if name in ("threads", "batch", "device")}
     found.case = Case(**{**vars(found.case), **case})
     for name, value in changes.items():

@@ -50,6 +50,20 @@ class TestNumbers:
                 del step, logits, cache, dy, dx
         assert len(set(seen)) == 1
 
+    def test_forward_passes_without_a_backward_pass_come_in_any_number(self, monkeypatch):
+        x, y = images()
+        ends = []
+        for alone in (0, 1, 2, 3):
+            with blocks_of(monkeypatch, 4):
+                made = trainer(optimizer=xn.SGD(0.1))
+                for _ in range(alone):
+                    step = made.net.step(training=True)
+                    step.updates_state = False
+                    made.net.forward(x, step)
+                made.net.steps_begun = 0
+                ends.append([float(made.step(x, y)) for _ in range(5)])
+        assert ends[1:] == ends[:1] * 3
+
     def test_a_batch_that_the_blocks_do_not_divide(self, monkeypatch):
         for n in (1, 2, 7, 13):
             ends = []

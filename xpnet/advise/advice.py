@@ -60,7 +60,7 @@ class GPUAdvice:
 
 @dataclass
 class Advice:
-    """Outcome of :func:`advise`. ``print`` it for the page; ``as_dict()`` is fit for JSON.
+    """Outcome of :func:`advise`. ``print`` it for the text, ``html()`` is a page; ``as_dict()`` is fit for JSON.
 
     ``cpu`` are the timings by batch with the best number of threads, ``cpu_predicted`` what the method says for the same
     batches from micro-benchmarks: its error is the evidence for what it says of GPUs.
@@ -89,10 +89,16 @@ class Advice:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings, lists and dicts."""
-        from xpnet.advise.text import verdict
+        from xpnet.advise.verdicts import verdict
 
         gpus = [{**dataclasses.asdict(g), "verdict": verdict(self, g)} for g in self.gpus]
         return {**dataclasses.asdict(self), "gpus": gpus, "cpu_error": self.cpu_error}
+
+    def html(self) -> str:
+        """A page in one file, with charts; raises MissingExtra where jinja2 is not installed."""
+        from xpnet.advise.html import page
+
+        return page(self)
 
     def __str__(self) -> str:
         from xpnet.advise.text import page

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.room import Room
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, point, times, verdict
 from xpnet.backends.ledger.page import in_bytes
-
-DRAW = 1.15  # ratios below this are called a draw, even where both are measured
 
 
 def page(found: Advice) -> str:
@@ -19,40 +18,9 @@ def page(found: Advice) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def verdict(found: Advice, gpu: GPUAdvice) -> str:
-    """One sentence for one GPU."""
-    how = f"{gpu.name}, {'measured' if gpu.measured else 'predicted'}"
-    likely, worst, best = gpu.faster
-    if worst < 1 < best or max(likely, 1 / likely) < DRAW:
-        share = f"{likely:.1f} times as fast as the CPU, but {worst:.1f} to {best:.1f} is possible"
-        return f"Too close to call at batch {found.batch:,} ({how}): {share}; {_from(found, gpu)}."
-    if likely > 1:
-        size = f"{_times(likely)} faster at batch {found.batch:,} ({_times(worst)} to {_times(best)})"
-        return f"GPU ({how}): {size}; {_from(found, gpu)}."
-    size = f"{_times(1 / likely)} as long ({_times(1 / best)} to {_times(1 / worst)})"
-    return f"CPU: at batch {found.batch:,} the GPU ({how}) takes {size}; {_from(found, gpu)}."
-
-
-def _from(found: Advice, gpu: GPUAdvice) -> str:
-    likely, worst, best = gpu.pays_from
-    first, last = found.cpu[0].batch, min(found.cpu[-1].batch, gpu.points[-1].batch)
-    if likely is None:
-        maybe = "" if best is None else f" (from {best:,} at best)"
-        return f"it does not pay off up to batch {last:,}{maybe}"
-    if likely <= first and worst is not None and worst <= first:
-        return f"it pays off from batch {first:,} on"
-    span = f" ({best:,} to {'never' if worst is None else f'{worst:,}'})" if (best, worst) != (likely, likely) else ""
-    return f"it pays off from batch {likely:,}{span}; below that use the CPU"
-
-
-def _times(factor: float) -> str:
-    return f"{factor:.0f}x" if factor >= 9.95 else f"{factor:.1f}x"
-
-
 def _no_gpu(found: Advice) -> str:
-    p = _at(found.cpu, found.batch)
-    rate = f"{_count(found.batch / p.seconds)} rows a second at batch {found.batch:,} on the CPU."
-    return f"{rate} Say --gpu NAME to have a GPU predicted (--list-gpus has the names)."
+    p = point(found.cpu, found.batch)
+    return f"{_count(found.batch / p.seconds)} rows a second at batch {found.batch:,} on the CPU. {NO_GPU}"
 
 
 def _card(found: Advice) -> str:
@@ -71,7 +39,7 @@ def _throughput(found: Advice) -> str:
         for g in found.gpus:
             for points in (g.points, g.predicted) if g.measured else (g.points,):
                 q = next((q for q in points if q.batch == p.batch), None)
-                row.append("" if q is None else f"{_count(q.batch / q.seconds)} ({_times(p.seconds / q.seconds)})")
+                row.append("" if q is None else f"{_count(q.batch / q.seconds)} ({times(p.seconds / q.seconds)})")
         rows.append(row)
     lines = [f"CPU: {_line(found.cpu_line)}"] + [f"{g.name}: {_line(g.line)}{_meets(found, g)}" for g in found.gpus]
     return "\n".join(["rows a second (of the CPU with its quartiles), by batch", *_table(rows), *lines])
@@ -89,7 +57,7 @@ def _meets(found: Advice, gpu: GPUAdvice) -> str:
 
 def _bounds(found: Advice) -> str:
     """What the step at the batch asked about consists of, and what it reaches of what the devices can do."""
-    p, parts = _at(found.cpu, found.batch), found.cpu_parts
+    p, parts = point(found.cpu, found.batch), found.cpu_parts
     whole = sum(parts[name] for name in ("products", "memory and elements", "calls"))
     shares = ", ".join(f"{name} {100 * parts[name] / whole:.0f} %" for name in ("products", "memory and elements", "calls"))
     flops, ceiling = parts["flops"] / p.seconds, found.ceilings["flops"]
@@ -136,12 +104,8 @@ def _basis(found: Advice) -> str:
         f"the method's median error on this CPU: {100 * found.cpu_error:.0f} % (the column predicted beside the CPU's)",
     ]
     if any(not g.measured for g in found.gpus):
-        lines.append("GPU figures are predicted from counts and profiles; this method has not been held against a GPU of ours")
+        lines.append(UNPROVED)
     return "\n".join(lines)
-
-
-def _at(points: Sequence[Point], batch: int) -> Point:
-    return next(p for p in points if p.batch == batch)
 
 
 def _spread(p: Point) -> str:

@@ -96,9 +96,15 @@ def count(number: int) -> Cell:
 def time(found: Measured) -> Cell:
     """Seconds of a call, ``12.3 µs (11.9..12.8)``: the median, and the quartiles as its spread."""
     median, (low, high) = found.result.median, found.result.quartiles
-    size, unit = _scale(median, UNITS)
+    size, _ = _scale(median, UNITS)
     spread = f"{_three(low / size)}..{_three(high / size)}"
-    return Cell(f"{_three(median / size)} {unit}", median, low, high, spread, (found.name,))
+    return Cell(duration(median), median, low, high, spread, (found.name,))
+
+
+def duration(seconds: float) -> str:
+    """``12.3 µs``"""
+    size, unit = _scale(seconds, UNITS)
+    return f"{_three(seconds / size)} {unit}" if seconds else "0"
 
 
 def rate(found: Measured | None) -> Cell:
@@ -156,6 +162,12 @@ def short(value: float) -> str:
     """``10k``: a round number."""
     size, unit = _scale(value, THOUSANDS)
     return f"{value / size:g}{unit}"
+
+
+def short_duration(seconds: float) -> str:
+    """``10 ms``: a round number."""
+    size, unit = _scale(seconds, UNITS)
+    return f"{seconds / size:g} {unit}"
 
 
 def _scale(value: float, scales: Sequence[tuple[float, str]]) -> tuple[float, str]:

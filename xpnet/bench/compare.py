@@ -12,7 +12,6 @@ from xpnet.bench.results import Case, Result, Run
 
 LEAST = 0.10  # a change below this is not one
 NOISES = 4.0  # how many times the noise it must exceed
-KEEP = 3  # of a run's rounds, the quickest: what disturbs a round makes it longer, never shorter
 
 
 @dataclass
@@ -82,8 +81,9 @@ class Comparison:
 def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     """Match the cases of two sets of runs and judge every change by the noise of both.
 
-    A case's time is the mean of its quickest rounds. The noise of a change is what the rounds of both runs scatter, and
-    what the changes of all cases do. Raises ValueError where they have no case in common.
+    A case's time is its quickest round: what disturbs a round makes it longer, never shorter. The noise of a change is how
+    far the next round is from the quickest one in both runs, and what the changes of all cases scatter.
+    Raises ValueError where they have no case in common.
     """
     before, after = _by_case(old), _by_case(new)
     pairs = [(before[key], after[key]) for key in before if key in after and before[key].case.suite != "startup"]
@@ -113,13 +113,15 @@ def _foreign(result: Result) -> bool:
 
 
 def _time(result: Result) -> float:
-    return statistics.fmean(sorted(result.seconds)[:KEEP])
+    return min(result.seconds)
 
 
 def _noise(result: Result) -> float:
-    """How far the quickest rounds lie apart, relative to their mean."""
-    quickest = sorted(result.seconds)[:KEEP]
-    return statistics.stdev(quickest) / statistics.fmean(quickest) if len(quickest) > 1 else 1.0
+    """How far the second quickest round is from the quickest, relative; of a single round nothing is known."""
+    if len(result.seconds) < 2:
+        return math.inf
+    first, second = sorted(result.seconds)[:2]
+    return second / first - 1
 
 
 def _scale(values: Iterable[float]) -> float:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import importlib.resources
-import re
 from collections.abc import Callable, Iterator, Sequence
 
-from xpnet import __version__, extras
-from xpnet.bench.cells import ABSENT, Cell, Group, Table, letter, short
-from xpnet.bench.charts import Series, bars, exact, lines
+from xpnet.bench.cells import Cell, Group, Table, short
+from xpnet.bench.charts import Series, bars, lines
+from xpnet.bench.pages import render, signs
 from xpnet.bench.report import build
 from xpnet.bench.results import Run
 from xpnet.bench.tables import place, said
@@ -19,27 +16,9 @@ Chart = tuple[str, str]  # title, SVG
 
 def page(runs: Sequence[Run]) -> str:
     """Everything about these runs, what follows from them first; raises MissingExtra where jinja2 is not installed."""
-    jinja2 = extras.load("jinja2", "html")
     report = build(runs)
     tables = {section.name: section.table for section in report.sections}
-    text = importlib.resources.files("xpnet.bench").joinpath("page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters.update(typeset=typeset, exact=exact, letter=lambda index: letter(index).lower())
-    return environment.from_string(text).render(report=report, charts=charts(tables), version=__version__)
-
-
-def typeset(text: str) -> str:
-    """The text as HTML, with the signs of print, in which ``784-30-10`` is not torn apart."""
-    whole = re.sub(r"\d+(-\d+)+", r'<span class="whole">\g<0></span>', html.escape(signs(text)))
-    return "\N{EN DASH}" if text == ABSENT else whole
-
-
-def signs(text: str) -> str:
-    """``31x (28..33)`` with the signs that print has for it."""
-    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)x(?!\w)", "\\1\N{MULTIPLICATION SIGN}", text)
-    return re.sub(r"(?<=\d)\.\.(?=\d)", "\N{EN DASH}", text)
+    return render("bench/page.html", report=report, sections=report.sections, charts=charts(tables))
 
 
 def charts(tables: dict[str, Table]) -> dict[str, list[Chart]]:

@@ -20,6 +20,20 @@ CLOCKS = {  # names of nvidia-smi
 def provenance(run: Run) -> list[tuple[str, str]]:
     """(name, text) of everything; the text is empty where it is not known."""
     told = run.machine
+    return [
+        *hardware(told),
+        ("libraries", _list(*(_words(name, version) for name, version in (_get(told, "libraries") or {}).items()))),
+        ("xpnet", _list(_get(told, "xpnet"), _words("revision", run.revision))),
+        ("load before", _list(_get(told, "load"))),
+        ("command", shlex.join(map(str, run.command))),
+        ("started", _list(run.started)),
+        ("took", _list(f"{run.seconds:.0f} s", "a quick run" if run.quick else "")),
+        ("seed", str(run.seed)),
+    ]
+
+
+def hardware(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """The machine, and what xpnet rests on there."""
     usable = _get(told, "cpu", "usable_cores")
     cores = _get(told, "cpu", "cores") or usable
     blas = _get(told, "numpy", "blas")
@@ -42,13 +56,6 @@ def provenance(run: Run) -> list[tuple[str, str]]:
         ("NumPy", _list(_get(told, "numpy", "version"))),
         ("BLAS", _list(_words(_get(blas, "name"), _get(blas, "version")), _words(_get(blas, "threads"), "threads by default"))),
         ("Python", _list(_get(told, "python", "version"), _get(told, "python", "platform"))),
-        ("libraries", _list(*(_words(name, version) for name, version in (_get(told, "libraries") or {}).items()))),
-        ("xpnet", _list(_get(told, "xpnet"), _words("revision", run.revision))),
-        ("load before", _list(_get(told, "load"))),
-        ("command", shlex.join(map(str, run.command))),
-        ("started", _list(run.started)),
-        ("took", _list(f"{run.seconds:.0f} s", "a quick run" if run.quick else "")),
-        ("seed", str(run.seed)),
     ]
 
 

@@ -17,7 +17,10 @@ STEPS = (
     "threads. Their spread goes from lower quartile over upper quartile to upper over lower."
 )
 GPU = "The whole minibatch on the GPU, and on the CPU with the number of threads that is best there. Above 1x the GPU pays."
-PEERS = "How many times as long they take: above 1x xpnet is quicker. Products are the step's matrix products alone."
+PEERS = (
+    "How many times as long they take: above 1x xpnet is quicker. The bare products are the step's matrix products alone: "
+    "no library, but the limit of them all."
+)
 ABOUT = {
     "optimizers": ("Optimizers", "One update of a vector of parameters."),
     "convolution": ("Ways to convolve", "One convolution layer, by each method."),

@@ -1,4 +1,4 @@
-"""Run the suites: every case in several passes over all of them, so that a slow minute of the machine hits all alike."""
+"""Run the suites: every case in several passes over all of them, so that a slow moment of the machine hits few of its times."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from xpnet.backends import DeviceUnavailable
 from xpnet.bench import machine
-from xpnet.bench.networks import SEED
+from xpnet.bench.networks import NETWORKS, SEED
 from xpnet.bench.results import Case, Result, Run, write
 from xpnet.bench.suites import prepare
 from xpnet.bench.timing import Refused, blas_threads, calls_for, threads, timed, verified
 
-PASSES, ROUNDS = 3, 3
+PASSES = 18  # so many rounds of each case, some seconds apart: machines have slow moments
+PROVED = 6  # of so many rounds one is proved right
+HEAVY = 64  # images of a batch that takes so much memory that its network is made anew in each pass
 SECONDS = {True: 150.0, False: 1800.0}  # the most that quick and full runs take
 BETWEEN_WRITES = 2.0  # seconds
 
@@ -32,6 +34,7 @@ class Runner:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.run = Run(machine.describe(), sys.argv, machine.revision(), SEED, started, quick)
         self._found: dict[Case, Result] = {}
+        self._kept: dict[Case, Prepared] = {}
         self._began = self._written = time.perf_counter()
 
     def __call__(self, *, progress: bool = True, passes: int = PASSES) -> Run:
@@ -54,7 +57,10 @@ class Runner:
         if case.name in self.run.refused or case.name in self.run.left_out:
             return
         try:
-            found = once(case)
+            ready = self._kept.get(case) or Prepared(case)
+            found = ready.round()
+            if not _heavy(case):
+                self._kept[case] = ready
         except Refused as error:
             self.run.refused[case.name] = str(error)
             self._found.pop(case, None)
@@ -69,6 +75,7 @@ class Runner:
     def _add(self, case: Case, found: Result) -> None:
         if case in self._found:
             self._found[case].seconds += found.seconds
+            self._found[case].check = max(self._found[case].check, found.check, key=lambda check: check.difference)
         else:
             self._found[case] = found
 
@@ -91,11 +98,27 @@ class Runner:
         self._written = time.perf_counter()
 
 
-def once(case: Case, rounds: int = ROUNDS) -> Result:
-    """A few rounds of one case, warmed up before and checked after; raises Refused."""
-    work = prepare(case)
-    with work.device.use(), threads(case.threads, work.device):
-        calls = calls_for(work)
-        seconds = [timed(work, calls) / calls for _ in range(rounds)]
-        seen = blas_threads()
-        return Result(case, seconds, calls, verified(work), seen, synchronised=True)
+def _heavy(case: Case) -> bool:
+    return case.model in NETWORKS and not NETWORKS[case.model].sizes and case.batch > HEAVY
+
+
+class Prepared:
+    """A case that is warmed up and ready to be timed round by round."""
+
+    def __init__(self, case: Case):
+        self.case, self.work = case, prepare(case)
+        with self.work.device.use(), threads(case.threads, self.work.device):
+            self.calls, self.check = calls_for(self.work), verified(self.work)
+        self.rounds = 0
+
+    def round(self) -> Result:
+        """One round, after a call that wakes caches; now and then with proof that it was right. Raises Refused."""
+        with self.work.device.use(), threads(self.case.threads, self.work.device):
+            if not self.work.timer:
+                timed(self.work, 1)
+            seconds = timed(self.work, self.calls) / self.calls
+            seen = blas_threads()
+            self.rounds += 1
+            if self.rounds % PROVED == 0 and not self.work.timer:
+                self.check = verified(self.work)
+            return Result(self.case, [seconds], self.calls, self.check, seen, synchronised=True)

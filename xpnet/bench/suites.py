@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import xpnet as xn
@@ -35,31 +36,37 @@ def thread_counts(device: Device) -> tuple[int, ...]:
 
 def _forms(device: Device, quick: bool) -> Iterator[Case]:
     for threads in thread_counts(device):
-        for model in ("784-30-10", "784-100-10"):
-            for dtype in DTYPES:
-                for batch in BATCHES:
-                    for form in forms.FORMS:
-                        if form != "book" or (device.kind == "cpu" and dtype == "float64"):
-                            yield Case("forms", model, form, device.name, batch, dtype, threads)
-        yield from _deeper(device, quick, threads)
+        for case in (*_headline(device), *_deeper(device, quick)):
+            if threads == 1 or case.form == "matrix":  # products of one sample are too small to share
+                yield dataclasses.replace(case, threads=threads)
 
 
-def _deeper(device: Device, quick: bool, threads: int) -> Iterator[Case]:
+def _headline(device: Device) -> Iterator[Case]:
+    """The book's nets in every form."""
+    for model in ("784-30-10", "784-100-10"):
+        for dtype in DTYPES:
+            for batch in BATCHES:
+                for form in forms.FORMS:
+                    if form != "book" or (device.kind == "cpu" and dtype == "float64"):
+                        yield Case("forms", model, form, device.name, batch, dtype)
+
+
+def _deeper(device: Device, quick: bool) -> Iterator[Case]:
     """More layers, more units, images."""
     for form in ("per sample", "matrix"):
         for batch in (100,) if quick else BATCHES:
-            yield Case("forms", "784-30-30-30-10", form, device.name, batch, threads=threads)
+            yield Case("forms", "784-30-30-30-10", form, device.name, batch)
         for batch in (64,) if quick else (16, 64, 256, 1024):
-            yield Case("forms", "784-256-128-10", form, device.name, batch, threads=threads)
+            yield Case("forms", "784-256-128-10", form, device.name, batch)
     for batch in (16,) if quick else (1, 16, 64, 256):
-        yield Case("forms", "lenet", "matrix", device.name, batch, threads=threads)
+        yield Case("forms", "lenet", "matrix", device.name, batch)
         if batch <= MOST_PER_SAMPLE:
-            yield Case("forms", "lenet", "per sample", device.name, batch, threads=threads)
+            yield Case("forms", "lenet", "per sample", device.name, batch)
     for batch in (8,) if quick else (2, 8, 32):  # batch normalisation: no per-sample form
-        yield Case("forms", "resnet", "matrix", device.name, batch, threads=threads)
+        yield Case("forms", "resnet", "matrix", device.name, batch)
     if not quick:
         for batch in (8, 32, 128):
-            yield Case("forms", "vgg", "matrix", device.name, batch, threads=threads)
+            yield Case("forms", "vgg", "matrix", device.name, batch)
 
 
 def _parts(device: Device, quick: bool) -> Iterator[Case]:

@@ -12,6 +12,7 @@ from xpnet.bench.results import Result
 FORMS = {"book": "book's program", "per sample": "per-sample loop", "matrix": "whole minibatch"}
 PARTS = ("input", "forward", "loss", "backward", "update")
 FLOAT64 = "The book's program computes in float64 whatever it is given: its time in float64 over the minibatch's in float32."
+LIMITS = {"products": "the bare products, the limit"}  # of the peers, what is no library: shown by this name
 CONDITIONS = ("batch", "dtype", "threads")  # of a case, beside what is timed and where
 
 #: What to say of one attribute of a case.
@@ -112,13 +113,18 @@ def parts(found: Sequence[Measured]) -> Table:
 
 
 def peers(found: Sequence[Measured]) -> Table:
-    """Other libraries beside xpnet on the same work: how many times as long they take."""
+    """Other libraries beside xpnet on the same work: how many times as long they take. Limits come last."""
     vary = varying(found, "model", "device")
     table = Table([*vary, "library", "its time", "xpnet's time", "library / xpnet"], [])
     for (run, model, device), group in split(found, "model", "device"):
         mine = {_work(m): m for m in group if m.result.peer == "xpnet"}
         others = [m for m in group if m.result.peer != "xpnet"]
-        rows = [[*described(m, vary), Cell(m.result.peer), time(m), *_beside(m, mine.get(_work(m)), table)] for m in others]
+        others.sort(key=lambda m: m.result.peer in LIMITS)
+        names = [Cell(LIMITS.get(m.result.peer, m.result.peer)) for m in others]
+        rows = [
+            [*described(m, vary), name, time(m), *_beside(m, mine.get(_work(m)), table)]
+            for m, name in zip(others, names, strict=True)
+        ]
         if rows:
             table.groups.append(Group(said(model, constants(group, vary)), rows, (run, model, device)))
     return table

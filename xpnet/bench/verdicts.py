@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xpnet.bench.cells import Cell, Group, Table
-from xpnet.bench.tables import place
+from xpnet.bench.tables import LIMITS, place
 
 USUAL_BATCH = 100  # a model's gain is read at the batch that is nearest
 OTHERS = {"per sample / matrix": "the per-sample loop", "book / matrix": "the book's program"}
@@ -76,7 +76,7 @@ def _break_even(group: Group) -> Iterator[Verdict]:
 
 
 def _peers(table: Table) -> Iterator[Verdict]:
-    """The middle one of the ratios to each library, on each device of each run."""
+    """The middle one of the ratios to each library, and to the limit, on each device of each run."""
     found: dict[tuple[str, str, str], list[Cell]] = {}
     for group in table.groups:
         for row in group.rows:
@@ -86,7 +86,10 @@ def _peers(table: Table) -> Iterator[Verdict]:
     for (run, device, library), ratios in found.items():
         ordered = sorted(ratios, key=_value)
         more = f"The middle of {len(ratios)} cases, from {ordered[0].text} to {ordered[-1].text}." if len(ratios) > 1 else ""
-        yield Verdict(ordered[(len(ratios) - 1) // 2], f"xpnet against {library}, {place(run, device)}", more)
+        text = f"xpnet against {library}, {place(run, device)}"
+        if library in LIMITS.values():
+            text = f"{library.capitalize()}: their time over that of xpnet's step, {place(run, device)}"
+        yield Verdict(ordered[(len(ratios) - 1) // 2], text, more)
 
 
 def _value(cell: Cell) -> float:

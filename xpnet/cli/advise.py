@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from xpnet.cli.parity import add_model
 
@@ -26,7 +27,9 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", help="cuda, cuda:1: time it there; where not given a GPU that works, unless --gpu is")
     parser.add_argument("--batch", type=int, help="the batch that the verdict is about; the model's own unless given")
     parser.add_argument("--rows", type=int, default=60_000, help="rows of an epoch, 60000")
-    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts instead (needs jinja2)")
+    output.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
 
 
@@ -44,11 +47,16 @@ class Listing(argparse.Action):
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the advice, or the JSON."""
+    """Print the advice or the JSON, or write the page and say where."""
+    from xpnet import extras
     from xpnet.advise import advise, gpu_profile, load_profile
     from xpnet.backends import resolve
     from xpnet.checks import check_count
+    from xpnet.explain.html import check_target, save
 
+    if arguments.html:
+        extras.load("jinja2", "html")
+        check_target(arguments.html)
     gpus = [gpu_profile(name) for name in arguments.gpu] + [load_profile(path) for path in arguments.profile]
     device = arguments.device
     if device is None and not gpus and (auto := resolve("auto").device).kind == "cuda":
@@ -58,7 +66,11 @@ def run(arguments: argparse.Namespace) -> None:
     batch = None if arguments.batch is None else check_count("--batch", arguments.batch)
     rows = check_count("--rows", arguments.rows)
     found = advise(arguments.model, gpus=gpus, device=device, batch=batch, rows=rows, note=_say)
-    print(json.dumps(found.as_dict(), indent=1) if arguments.json else found)
+    if arguments.html:
+        save(found.html(), arguments.html)
+        print(f"wrote {arguments.html}")
+    else:
+        print(json.dumps(found.as_dict(), indent=1) if arguments.json else found)
 
 
 def _say(text: str) -> None:

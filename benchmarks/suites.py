@@ -1,0 +1,30 @@
+"""The suites of ``xpnet bench`` under pytest-benchmark: its tables, histograms, and comparisons with saved runs.
+
+    pytest benchmarks/suites.py [-k "forms and matrix"] [--benchmark-autosave] [--benchmark-compare]
+
+Cases, warm-up, synchronisation, threads and proof are those of ``xpnet bench``; the clock and the rounds are pytest-benchmark's.
+"""
+
+import pytest
+
+from xpnet.bench.running import Prepared
+from xpnet.bench.suites import cases
+from xpnet.bench.timing import blas_threads, threads, timed, verified
+
+ROUNDS = 10
+
+
+@pytest.mark.parametrize("case", cases("cpu", quick=True), ids=lambda case: case.name)
+def test_case(benchmark, case):
+    ready = Prepared(case)
+    work = ready.work
+    if work.timer:
+        pytest.skip("timed in a process of its own: xpnet bench")
+    benchmark.group = f"{case.suite}: {case.model}, batch {case.batch}, {case.dtype}"
+    with work.device.use(), threads(case.threads, work.device):
+        if work.before:  # the clock is around one part of a step
+            benchmark.pedantic(work.call, setup=lambda: ((work.before(),), {}), rounds=ROUNDS)
+        else:
+            benchmark.pedantic(timed, (work, ready.calls), rounds=ROUNDS)
+        check = verified(work)
+        benchmark.extra_info.update(calls=ready.calls, threads=blas_threads(), check=check.what, difference=check.difference)

@@ -1,0 +1,40 @@
+"""Pages in one file from the templates of this package: bench/base.html with bench/style.css, and what each page adds."""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import re
+from typing import Any
+
+from xpnet import __version__, extras
+from xpnet.bench.cells import ABSENT, letter
+from xpnet.bench.charts import exact
+
+
+def render(template: str, **values: Any) -> str:
+    """The page of ``"advise/page.html"`` with these values; raises MissingExtra where jinja2 is not installed."""
+    jinja2 = extras.load("jinja2", "html")
+    folder = importlib.resources.files("xpnet")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(typeset=typeset, exact=exact, letter=lambda index: letter(index).lower())
+    return environment.get_template(template).render(version=__version__, **values)
+
+
+def typeset(text: str) -> str:
+    """The text as HTML, with the signs of print, in which ``784-30-10`` is not torn apart."""
+    whole = re.sub(r"\d+(-\d+)+", r'<span class="whole">\g<0></span>', html.escape(signs(text)))
+    return "\N{EN DASH}" if text == ABSENT else whole
+
+
+def signs(text: str) -> str:
+    """``31x (28..33)`` with the signs that print has for it."""
+    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)x(?!\w)", "\\1\N{MULTIPLICATION SIGN}", text)
+    return re.sub(r"(?<=\d)\.\.(?=\d)", "\N{EN DASH}", text)
