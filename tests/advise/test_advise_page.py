@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from advice_helpers import advice, curve, gpu
 
-from xpnet.advise.advice import Advice
 from xpnet.advise.html import crossover
 from xpnet.advise.verdicts import UNPROVED, judge
 from xpnet.bench.charts import DESK, PHONE
@@ -19,9 +19,13 @@ from xpnet.cli import main
 pytestmark = pytest.mark.extras
 
 
-@pytest.fixture(scope="module")
-def page():
+@pytest.fixture(autouse=True)
+def jinja2():
     pytest.importorskip("jinja2")
+
+
+@pytest.fixture
+def page():
     return advice().html()
 
 
@@ -185,7 +189,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(monk
 
 
 def test_without_jinja2_the_command_says_so_first(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setattr("xpnet.advise.advise", lambda *arguments, **options: pytest.fail("measured"))
     assert main(["advise", "book", "--html", str(tmp_path / "page.html")]) == 1
     assert 'pip install "xpnet[html]"' in capsys.readouterr().err
@@ -195,8 +199,3 @@ def test_html_and_json_exclude_each_other(capsys):
     with pytest.raises(SystemExit):
         main(["advise", "book", "--json", "--html", "page.html"])
     assert "not allowed with" in capsys.readouterr().err
-
-
-def test_the_advice_is_unchanged(page):
-    assert isinstance(advice(), Advice)
-    assert str(advice()).startswith("GPU (H200, predicted): 5.1x faster at batch 256")

@@ -155,6 +155,15 @@ def test_threads_that_are_best():
     assert "threads" not in {s.name for s in build([one_run(*one)]).sections}
 
 
+def test_the_bare_products_are_a_limit_and_no_library():
+    report = build(runs())
+    told = [v.text for v in report.verdicts if "products" in v.text]
+    assert told == [f"The bare products, the limit: their time over that of xpnet's step, {p}" for p in ("CPU of A", "GPU of B")]
+    table = next(s.table for s in report.sections if s.name == "peers")
+    assert [c.text for c in table.column("library", table.groups[0])] == ["torch", "jax", "the bare products, the limit"]
+    assert "xpnet against products" not in text.page(runs())
+
+
 def test_checks_tell_the_largest_difference():
     right, wrong = (Case("forms", "784-30-10", "matrix", batch=n) for n in (1, 10))
     table = build([one_run(result(right, 1e-4), result(wrong, 1e-4, difference=float("nan")))]).sections[-2].table
