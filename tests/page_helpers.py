@@ -12,11 +12,11 @@ OUTSIDE = (
     "[...document.querySelectorAll('figure, p, h1, h2, li, .scroll')].filter(e => e.getBoundingClientRect().right > innerWidth)"
 )
 TEXTS = """svgs => svgs.filter(svg => svg.checkVisibility()).flatMap(svg => [...svg.querySelectorAll('text')].map(text => {
-  const [a, b] = [svg.parentElement, text].map(e => e.getBoundingClientRect());
+  const [a, b] = [svg.closest('figure'), text].map(e => e.getBoundingClientRect());
   return [a.left <= b.left && b.right <= a.right && a.top <= b.top && b.bottom <= a.bottom,
           parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width]; }))"""
 COLOURS = """svgs => svgs.flatMap(svg => [...svg.querySelectorAll('.dot, rect')].map(e =>
-  [getComputedStyle(e).getPropertyValue('--c'), getComputedStyle(svg.parentElement).backgroundColor]))"""
+  [getComputedStyle(e).getPropertyValue('--c'), getComputedStyle(svg.closest('figure')).backgroundColor]))"""
 CLASHES = """svgs => svgs.flatMap(svg => { const all = [...svg.querySelectorAll('text')].map(e => e.getBoundingClientRect());
   return all.filter((a, i) => all.some((b, j) => i < j && a.left < b.right && b.left < a.right
     && a.top + 3 < b.bottom - 3 && b.top + 3 < a.bottom - 3)) }).length"""

@@ -158,7 +158,9 @@ def test_threads_that_are_best():
 def test_the_bare_products_are_a_limit_and_no_library():
     report = build(runs())
     told = [v.text for v in report.verdicts if "products" in v.text]
-    assert told == [f"The bare products, the limit: their time over that of xpnet's step, {p}" for p in ("CPU of A", "GPU of B")]
+    assert told == [
+        f"The bare products, the limit: their time over that of xpnet's step, {p}" for p in ("CPU of A", "GPU of B")
+    ]
     table = next(s.table for s in report.sections if s.name == "peers")
     assert [c.text for c in table.column("library", table.groups[0])] == ["torch", "jax", "the bare products, the limit"]
     assert "xpnet against products" not in text.page(runs())

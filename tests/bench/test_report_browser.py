@@ -54,7 +54,6 @@ def test_lines_and_bars_stand_out(opened, scheme):
     assert least_contrast(opened(1280, scheme)) > 3
 
 
-
 def test_paper_is_white_and_charts_are_not_cut(opened):
     page = opened(720, "dark", "print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.sections import PARTS, seconds, sections, spread
-from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, judge, point
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, judge, point, short
 from xpnet.bench.cells import Cell, duration, short_duration, thousands
 from xpnet.bench.charts import DESK, PHONE, Series, Stop, bars, lines
 from xpnet.bench.pages import render
@@ -47,11 +47,11 @@ def crossover(found: Advice) -> tuple[str, str]:
         Series("CPU, measured", 0, _points(found.cpu, "cpu")),
         Series("CPU, by the method", 5, _points(found.cpu_predicted, "cpu_predicted"), dashed=True),
     ]
-    stops = []
+    stops: list[Stop] = []
     for i, gpu in enumerate(found.gpus):
         style = (1, 2, 3, 4, 6)[i % 5]
         points = _points(gpu.points, f"gpus[{i}].points")
-        series.append(Series(_short(called(gpu)), style, points, dashed=not gpu.measured, band=not gpu.measured))
+        series.append(Series(short(called(gpu)), style, points, dashed=not gpu.measured, band=not gpu.measured))
         stops += _stop(found, gpu, style)
     name = f"Time of a step of {found.model} by batch"
     phone, desk = (
@@ -69,14 +69,9 @@ def _stop(found: Advice, gpu: GPUAdvice, style: int) -> Iterator[Stop]:
     """From which batch on it pays, with what is possible; nothing where it does not even at best."""
     likely, worst, best = gpu.pays_from
     if best is not None:
-        never = "" if worst is not None else "perhaps never"
-        between = f"{best:,} to {worst:,}" if worst is not None else f"from {best:,} at best, {never}"
-        text = f"from batch {likely:,} on ({between})" if likely is not None else f"from {best:,} at best, perhaps never"
-        yield Stop(f"{_short(gpu.name)}: {text}", style, likely, best, worst)
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("NVIDIA ")
+        between = f"{best:,} to {'never' if worst is None else f'{worst:,}'}"
+        text = f"from {best:,} at best, perhaps never" if likely is None else f"from batch {likely:,} on ({between})"
+        yield Stop(f"{short(gpu.name)}: {text}", style, likely, best, worst)
 
 
 def _cpu_parts(found: Advice) -> Chart:
@@ -97,5 +92,8 @@ def _gpu_parts(found: Advice) -> Iterator[Chart]:
             cells = [seconds(getattr(a, part), f"gpus[{i}].at_batch.{part}") for part in PARTS]
             kept = [k for k, cell in enumerate(cells) if cell.value or k < 4]
             rows = [(NAMES[k], cells[k], cells[k].text) for k in kept]
-            title = f"{gpu.name}, predicted: {a.bound}, host {duration(a.host)} beside device {duration(a.device)}"
-            yield title, bars(f"Parts of a step on {gpu.name}", rows, styles=[styles[k] for k in kept])
+            beside = f"host {duration(a.host)} beside device {duration(a.device)}"
+            yield (
+                f"{short(gpu.name)}, predicted: bound by {a.bound}, {beside}",
+                bars(f"Parts of a step on {gpu.name}", rows, styles=[styles[k] for k in kept]),
+            )

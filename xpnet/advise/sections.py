@@ -10,7 +10,7 @@ from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.predict import Prediction
 from xpnet.advise.room import Room
-from xpnet.advise.verdicts import called, times
+from xpnet.advise.verdicts import called, point, short, times
 from xpnet.backends.ledger.page import in_bytes
 from xpnet.bench.cells import ABSENT, Cell, Group, Table, count, duration, thousands
 from xpnet.bench.provenance import hardware
@@ -31,7 +31,14 @@ METHOD = (
     "counts the calls of a step, their bytes and products, and adds up what each takes by micro-benchmarks of this CPU, or by "
     "the figures of a GPU (xpnet advise --list-gpus), with calls counted on the simulated one."
 )
-PARTS = ("host", "kernels", "memory", "arithmetic", "copies", "waits")
+PARTS = {
+    "host": "host",
+    "kernels": "kernel starts",
+    "memory": "memory",
+    "arithmetic": "arithmetic",
+    "copies": "copies",
+    "waits": "waiting",
+}
 
 
 @dataclasses.dataclass
@@ -46,18 +53,17 @@ class Section:
 
 def sections(found: Advice) -> list[Section]:
     """All of the advice, in the order of the page."""
-    ifs = what_ifs(found)
     kept = [
         Section("time", "Time of a step by batch", FITS, [fits(found)]),
         Section("throughput", "Rows a second", ROWS, [throughput(found)]),
         Section("bound", f"What bounds a step at batch {found.batch:,}", BOUND, [reached(found), *device_parts(found)]),
-        Section("what-if", "What if", f"Rows a second, as many times as at batch {found.batch:,}.", [ifs]),
+        Section("what-if", "What if", f"Rows a second, as many times as at batch {found.batch:,}.", what_ifs(found)),
         Section("once", "Paid once", ONCE, [once(found)]),
         Section("memory", "Memory", "Forecast of a training step's, and the batch that fills what there is.", [memory(found)]),
         Section("proof", "The same numbers", PROOF, [proof(found)]),
         Section("basis", "Model, machine and method", METHOD, [basis(found)]),
     ]
-    return [section for section in kept if all(table.groups for table in section.tables)]
+    return [section for section in kept if any(table.groups for table in section.tables)]
 
 
 def seconds(value: float, of: str) -> Cell:
@@ -82,7 +88,8 @@ def throughput(found: Advice) -> Table:
     """By batch the CPU's rows a second, and each GPU's with how many times as many those are."""
     table = Table(["batch", "CPU", "its threads", "CPU, by the method"], [Group("", [])])
     for g in found.gpus:
-        table.heads += [g.name, f"{g.name} / CPU", *([f"{g.name}, by the method"] if g.measured else [])]
+        name = short(g.name)
+        table.heads += [name, f"{name} / CPU", *([f"{name}, by the method"] if g.measured else [])]
     for i, p in enumerate(found.cpu):
         row = [count(p.batch), rate(p, f"cpu[{i}]", between=True), count(p.threads)]
         row.append(rate(found.cpu_predicted[i], f"cpu_predicted[{i}]"))
@@ -96,12 +103,14 @@ def _beside(cpu: Point, of_cpu: str, g: GPUAdvice, of: str) -> Iterator[Cell]:
     """A GPU's cells at the batch of the CPU's point."""
     k = next((k for k, q in enumerate(g.points) if q.batch == cpu.batch), None)
     q = None if k is None else g.points[k]
-    yield rate(q, f"{of}.points[{k}]", between=True)
+    yield rate(q, f"{of}.points[{k}]")
     if q is None:
         yield Cell(ABSENT)
     else:
         ratio = cpu.seconds / q.seconds
-        yield Cell(times(ratio), ratio, cpu.low / q.high, cpu.high / q.low, of=(of_cpu, f"{of}.points[{k}].seconds"))
+        low, high = cpu.low / q.high, cpu.high / q.low
+        shown = f"{times(low)} to {times(high)}".replace("x", "", 1)
+        yield Cell(times(ratio), ratio, low, high, shown, (of_cpu, f"{of}.points[{k}].seconds"))
     if g.measured:
         k = next((k for k, q in enumerate(g.predicted) if q.batch == cpu.batch), None)
         yield rate(None if k is None else g.predicted[k], f"{of}.predicted[{k}]")
@@ -110,7 +119,7 @@ def _beside(cpu: Point, of_cpu: str, g: GPUAdvice, of: str) -> Iterator[Cell]:
 def fits(found: Advice) -> Table:
     """The straight lines, and where each GPU's meets the CPU's."""
     lines: list[tuple[str, Line, str]] = [("CPU, measured", found.cpu_line, "cpu_line")]
-    lines += [(called(g), g.line, f"gpus[{i}].line") for i, g in enumerate(found.gpus)]
+    lines += [(short(called(g)), g.line, f"gpus[{i}].line") for i, g in enumerate(found.gpus)]
     rows = []
     for name, fit, of in lines:
         meets = None if of == "cpu_line" else found.cpu_line.meets(fit)
@@ -132,47 +141,81 @@ def reached(found: Advice) -> Table:
 
 
 def device_parts(found: Advice) -> Iterator[Table]:
-    """Of each GPU what the host and the device have to do, which they do at the same time."""
-    rows = []
-    for i, g in enumerate(found.gpus):
-        if a := g.at_batch:
-            of = f"gpus[{i}].at_batch"
-            parts = [seconds(getattr(a, name), f"{of}.{name}") for name in PARTS]
-            rows.append([Cell(g.name), Cell(a.bound), *parts, spread(a, of)])
+    """Of each GPU what the host and the device have to do, which they do at the same time, and what comes on top of that."""
+    known = [(g, a, f"gpus[{i}].at_batch") for i, g in enumerate(found.gpus) if (a := g.at_batch)]
+    parts = {name: head for name, head in PARTS.items() if any(getattr(a, name) for _, a, _ in known)}
+    rows = [
+        [Cell(short(g.name)), Cell(a.bound), *(seconds(getattr(a, name), f"{of}.{name}") for name in parts), spread(a, of)]
+        for g, a, of in known
+    ]
     if rows:
-        heads = ["GPU, predicted", "bound by", "host", "kernel starts", "memory", "arithmetic", "copies", "waiting", "step"]
-        yield Table(heads, [Group("", rows)])
+        yield Table(["GPU, predicted", "bound by", *parts.values(), "step"], [Group("", rows)])
 
 
-def what_ifs(found: Advice) -> Table:
-    named = [("CPU, measured", found.what_if, "what_if")]
-    named += [(f"{g.name}, predicted", g.what_if, f"gpus[{i}].what_if") for i, g in enumerate(found.gpus)]
-    groups = []
-    for name, items, of in named:
-        rows = [[Cell(what), Cell(f"{r:.2f}x", r, of=(f"{of}[{k}][1]",))] for k, (what, r) in enumerate(items)]
-        groups += [Group(name, rows)] if rows else []
-    return Table(["what", "rows a second"], groups)
+def what_ifs(found: Advice) -> list[Table]:
+    """As many times the rows a second: on the CPU as timed, and on the GPUs side by side."""
+    tables = []
+    if found.what_if:
+        rows = [[Cell(what), _ratio(r, f"what_if[{k}][1]")] for k, (what, r) in enumerate(found.what_if)]
+        tables.append(Table(["CPU, measured", "rows a second"], [Group("", rows)]))
+    if names := dict.fromkeys(what for g in found.gpus for what, _ in g.what_if):
+        rows = [[Cell(what), *(_on(g, of, what) for g, of in _gpus(found))] for what in names]
+        tables.append(_by_gpu(found, "GPU, predicted", rows))
+    return tables
+
+
+def _on(g: GPUAdvice, of: str, what: str) -> Cell:
+    return next((_ratio(r, f"{of}.what_if[{k}][1]") for k, (name, r) in enumerate(g.what_if) if name == what), Cell(ABSENT))
+
+
+def _ratio(value: float, of: str) -> Cell:
+    return Cell(f"{value:.2f}x", value, of=(of,))
+
+
+def _gpus(found: Advice) -> list[tuple[GPUAdvice, str]]:
+    """Each, and where it stands."""
+    return [(g, f"gpus[{i}]") for i, g in enumerate(found.gpus)]
+
+
+def _by_gpu(found: Advice, head: str, rows: list[list[Cell]]) -> Table:
+    """A column for each GPU."""
+    return Table([head, *(short(g.name) for g in found.gpus)], [Group("", rows)] if found.gpus else [])
 
 
 def once(found: Advice) -> Table:
     """What a GPU costs before the first step, and after how many steps at the batch asked about it has earned that."""
-    groups = []
-    for i, g in enumerate(found.gpus):
-        of = f"gpus[{i}].once"
-        rows = [
-            [Cell(name), seconds(low, f"{of}.items[{k}][1]"), seconds(high, f"{of}.items[{k}][2]")]
-            for k, (name, low, high) in enumerate(g.once.items)
-        ]
-        low, high = g.once.seconds
-        rows.append([Cell("together"), Cell(duration(low), low), Cell(duration(high), high)])
-        steps = g.once.steps
-        if steps is None:
-            title = f"{g.name}: never earned at batch {found.batch:,}"
-        else:
-            epochs = steps * found.batch / found.rows
-            title = f"{g.name}: earned after {thousands(math.ceil(steps))} steps at most, {epochs:.2g} epochs of {found.rows:,} rows"
-        groups.append(Group(title, rows))
-    return Table(["paid once", "at least", "at most"], groups)
+    names = dict.fromkeys(name for g in found.gpus for name, _, _ in g.once.items)
+    cpu = point(found.cpu, found.batch).seconds
+    rows = [[Cell(name), *(_cost(g, of, name) for g, of in _gpus(found))] for name in names]
+    rows.append([Cell("together"), *(_between(*g.once.seconds) for g in found.gpus)])
+    rows.append([Cell("earned after steps, at most"), *(_steps(g.once.steps, f"{of}.once.steps") for g, of in _gpus(found))])
+    epochs = (_epochs(g.once.steps, found.batch / found.rows) for g in found.gpus)
+    rows.append([Cell(f"in epochs of {found.rows:,} rows"), *epochs])
+    times = (
+        Cell(ABSENT) if g.once.steps is None else Cell(duration(g.once.steps * cpu), g.once.steps * cpu) for g in found.gpus
+    )
+    rows.append([Cell("in time, at the CPU's pace"), *times])
+    return _by_gpu(found, "paid once", rows)
+
+
+def _cost(g: GPUAdvice, of: str, name: str) -> Cell:
+    costs = ((k, low, high) for k, (found, low, high) in enumerate(g.once.items) if found == name)
+    return next((_between(low, high, f"{of}.once.items[{k}][2]") for k, low, high in costs), Cell(ABSENT))
+
+
+def _between(low: float, high: float, *of: str) -> Cell:
+    return Cell(duration(high) if low == high else f"{duration(low)} to {duration(high)}", high, low, high, of=of)
+
+
+def _steps(steps: float | None, of: str) -> Cell:
+    return Cell("never") if steps is None else Cell(thousands(steps), steps, of=(of,))
+
+
+def _epochs(steps: float | None, each: float) -> Cell:
+    if steps is None:
+        return Cell(ABSENT)
+    n = steps * each
+    return Cell(f"{n:.2g}" if n < 10 else f"{n:,.0f}", n)
 
 
 def memory(found: Advice) -> Table:
@@ -181,7 +224,7 @@ def memory(found: Advice) -> Table:
     rows = []
     for name, room, of in rooms:
         cells = [_bytes(room.bytes, f"{of}.bytes"), _bytes(room.available, f"{of}.available")]
-        rows.append([Cell(name), *cells, Cell(f"{room.largest:,}", room.largest, of=(f"{of}.largest",))])
+        rows.append([Cell(short(name)), *cells, Cell(f"{room.largest:,}", room.largest, of=(f"{of}.largest",))])
     return Table(["", f"a step at batch {found.batch:,}", "there is", "largest batch"], [Group("", rows)])
 
 
@@ -190,7 +233,11 @@ def _bytes(value: float, of: str) -> Cell:
 
 
 def proof(found: Advice) -> Table:
-    rows = [[Cell(g.name), Cell(g.proof)] for g in found.gpus]
+    """What was compared, and the GPUs that it holds for."""
+    names: dict[str, list[str]] = {}
+    for g in found.gpus:
+        names.setdefault(g.proof, []).append(short(g.name))
+    rows = [[Cell(", ".join(whose)), Cell(text)] for text, whose in names.items()]
     return Table([], [Group("", rows)] if rows else [])
 
 

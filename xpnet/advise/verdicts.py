@@ -46,6 +46,11 @@ def called(gpu: GPUAdvice) -> str:
     return f"{gpu.name}, {'measured' if gpu.measured else 'predicted'}"
 
 
+def short(name: str) -> str:
+    """Without the maker, for the heads of columns."""
+    return name.removeprefix("NVIDIA ")
+
+
 def _from(found: Advice, gpu: GPUAdvice) -> str:
     likely, worst, best = gpu.pays_from
     first, last = found.cpu[0].batch, min(found.cpu[-1].batch, gpu.points[-1].batch)

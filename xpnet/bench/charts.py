@@ -84,17 +84,18 @@ def lines(
     ``mark`` is a value of y that gets a line of its own, ``stops`` are values of x that do.
     """
     rows = legend_rows(series, frame.width)
-    head = TOP + LINE * len(rows)
-    top = head + STOP * len(stops)
+    head = LINE * len(rows) + 10
+    top = TOP + LINE * len(rows) + (STOP * len(stops) + 4 if stops else 0)
     cells = [cell for one in series for _, cell in one.points]
     values = [value for cell in cells for value in (cell.value, cell.low, cell.high, mark) if value]
     across = Axis(ends([at for one in series for at, _ in one.points]), LEFT + 8, frame.width - RIGHT - 4)
     up = Axis(ticks(min(values), max(values)), top + frame.plot, top)
-    body = [legend(rows, frame.width), _grid(across, up, x, y, show, head)]
+    body = [legend(rows, frame.width)]
+    body += [_stop(stop, head + STOP * i, across, up.start) for i, stop in enumerate(stops)]
+    body.append(_grid(across, up, x, y, show))
     if mark:
         body.append(f'<path class="mark" d="M{LEFT} {up(mark):.1f}H{frame.width - RIGHT}"/>')
     body += [_band(one, across, up) for one in series if one.band]
-    body += [_stop(stop, head + STOP * i, across, up.start) for i, stop in enumerate(stops)]
     body += [_series(one, across, up, x) for one in series]
     told = [f"{one.name}: {', '.join(f'{cell.text} at {x} {at:g}' for at, cell in one.points)}" for one in series]
     told += [stop.text for stop in stops]
@@ -136,7 +137,7 @@ def _stop(stop: Stop, top: float, across: Axis, bottom: float) -> str:
     """Above the plot the text and the range, with a tip where that has no end; a line from there down to the axis."""
     low, high, room = across(stop.low), across.end if stop.high is None else across(stop.high), LETTER * len(stop.text)
     at = low if stop.at is None else across(stop.at)
-    line, tip = f"M{low:.1f} {top + 20:.1f}H{high:.1f}", "" if stop.high else f"m-5 -4l5 4l-5 4"
+    line, tip = f"M{low:.1f} {top + 20:.1f}H{high:.1f}", "" if stop.high else "m-5 -4l5 4l-5 4"
     down = "" if stop.at is None else f'<path class="mark" d="M{at:.1f} {top + 20:.1f}V{bottom:.1f}"/>'
     dot = "" if stop.at is None else marker(stop.style, at, top + 20)
     x = max(0.0, min(at - room / 2, across.end + 4 + RIGHT - room))
@@ -189,10 +190,10 @@ def legend(rows: Sequence[Sequence[Series]], width: float) -> str:
     return "".join(found)
 
 
-def _grid(across: Axis, up: Axis, x: str, y: str, show: Callable[[float], str], head: float) -> str:
-    """Lines at the ticks, their texts, and the labels of the axes, that of y at ``head``."""
+def _grid(across: Axis, up: Axis, x: str, y: str, show: Callable[[float], str]) -> str:
+    """Lines at the ticks, their texts, and the labels of the axes."""
     right = across.end + 4
-    found = [f'<text class="axis" x="0" y="{head - 14:.0f}">{html.escape(y)}</text>']
+    found = [f'<text class="axis halo" x="0" y="{up.end - 14:.0f}">{html.escape(y)}</text>']
     for tick in up.ticks:
         found.append(f'<path class="grid" d="M{LEFT} {up(tick):.1f}H{right:.1f}"/>')
         found.append(f'<text class="axis number" x="{LEFT - 6}" y="{up(tick) + 4:.1f}">{show(tick)}</text>')

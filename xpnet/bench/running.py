@@ -68,7 +68,8 @@ class Runner:
             self.run.left_out[case.name] = str(error)
         else:
             self._add(case, found)
-        gc.collect()  # networks and their passes refer to each other
+        if _heavy(case):
+            gc.collect()  # networks and their passes refer to each other
         if time.perf_counter() - self._written > BETWEEN_WRITES:
             self._save()
 

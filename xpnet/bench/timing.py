@@ -16,6 +16,7 @@ from xpnet.bench.results import Check
 
 ROUND_SECONDS = 0.015  # a round has as many calls as fit, so that the clock's own cost does not count
 MOST_CALLS = 100_000
+BEFORE = 5  # times as long a round may take with what comes before each call
 
 
 class Refused(RuntimeError):
@@ -44,7 +45,9 @@ def calls_for(work: Work, seconds: float = ROUND_SECONDS) -> int:
     timed(work, 3)
     calls = 1
     while True:
+        start = time.perf_counter()
         spent = timed(work, calls)
+        spent = max(spent, (time.perf_counter() - start) / BEFORE)
         if spent >= seconds / 2 or calls >= MOST_CALLS:
             return max(1, min(MOST_CALLS, round(calls * seconds / max(spent, 1e-9))))
         calls *= 4
@@ -85,7 +88,7 @@ def verified(work: Work) -> Check:
 def threads(count: int, device: Device) -> Iterator[None]:
     """``count`` threads for BLAS and for xpnet's workers inside; raises Refused where what ran inside changed that."""
     before = getattr(device, "threads", None)
-    with threadpoolctl.threadpool_limits(count, user_api="blas"):
+    with _blas().limit(limits=count):
         if before is not None:
             device.threads = count  # type: ignore[attr-defined]
         try:
@@ -100,7 +103,13 @@ def threads(count: int, device: Device) -> Iterator[None]:
 
 def blas_threads() -> int | None:
     """Threads of NumPy's BLAS now; None where it does not tell, as Apple's."""
-    pools = threadpoolctl.ThreadpoolController().select(user_api="blas").info()
+    pools = _blas().info()
     if not pools:
         return None
     return min(pools, key=lambda pool: "numpy" not in pool["filepath"])["num_threads"]
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """The BLAS libraries that are loaded; looking for them takes milliseconds."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")

@@ -1,0 +1,61 @@
+"""How far the method of ``xpnet advise`` is off where it can be held against measurement: training steps on this CPU.
+
+    python benchmarks/prediction_error.py [--profile p.json] [--out result.json]
+
+The profile is made of micro-benchmarks of single NumPy calls, before any of these steps is timed.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from xpnet.advise import cpu_measure
+from xpnet.advise.noting import cpu_work
+from xpnet.advise.profiling import cpu_of
+from xpnet.backends.workers import cores
+from xpnet.bench import machine
+from xpnet.bench.networks import NETWORKS
+from xpnet.bench.results import Case
+from xpnet.bench.running import Runner
+
+STEPS = [
+    *(("784-30-10", 10), ("784-30-10", 1000)),
+    *(("784-256-128-10", 64), ("784-256-128-10", 1024)),
+    *(("1024-2048-2048-1000", 32), ("1024-2048-2048-1000", 256)),
+    *(("lenet", 64), ("vgg", 32), ("resnet", 8), ("resnet", 32)),
+]
+ALLOWED = 0.30
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", help="of this CPU, by xpnet bench --profile; measured unless given")
+    parser.add_argument("--out", help="write everything as JSON")
+    options = parser.parse_args()
+    profile = cpu_of(options.profile) if options.profile else cpu_measure.measure()
+    chosen = [Case("forms", name, "matrix", "cpu", n, "float32", cores()) for name, n in STEPS]
+    timed = {r.case: r for r in Runner(chosen, seconds=600)(progress=False).results}
+    rows = []
+    print(f"{'':22s}{'batch':>6s}{'measured':>12s}{'quartiles':>24s}{'predicted':>12s}{'off by':>8s}")
+    for case in chosen:
+        network, found = NETWORKS[case.model], timed[case]
+        told = profile.step(cpu_work(network.trainer, *network.data(case.batch), profile.threads))
+        rows.append({"model": case.model, "batch": case.batch, "measured": found.as_dict(), "predicted": told})
+        low, high = found.quartiles
+        us = [f"{1e6 * s:,.0f}" for s in (found.median, low, high, told)]
+        off = told / found.median - 1
+        print(f"{case.model:22s}{case.batch:6d}{us[0]:>12s}{us[1] + ' .. ' + us[2]:>24s}{us[3]:>12s}{100 * off:+7.0f}%")
+    off = [abs(r["predicted"] / r["measured"]["median"] - 1) for r in rows]
+    right = sum(o <= ALLOWED for o in off)
+    print(f"us a step, {cores()} threads; median error {100 * statistics.median(off):.0f} %; within 30 %: {right} of {len(rows)}")
+    if options.out:
+        record = {"machine": machine.describe(), "command": sys.argv, "unit": "seconds", "steps": rows}
+        Path(options.out).write_text(json.dumps(record | {"profile": dataclasses.asdict(profile)}, indent=1) + "\n")
+    sys.exit(right < 0.8 * len(rows))
+
+
+if __name__ == "__main__":
+    main()
