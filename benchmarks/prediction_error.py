@@ -50,7 +50,8 @@ def main():
         print(f"{case.model:22s}{case.batch:6d}{us[0]:>12s}{us[1] + ' .. ' + us[2]:>24s}{us[3]:>12s}{100 * off:+7.0f}%")
     off = [abs(r["predicted"] / r["measured"]["median"] - 1) for r in rows]
     right = sum(o <= ALLOWED for o in off)
-    print(f"us a step, {cores()} threads; median error {100 * statistics.median(off):.0f} %; within 30 %: {right} of {len(rows)}")
+    median = f"median error {100 * statistics.median(off):.0f} %"
+    print(f"us a step, {cores()} threads; {median}; within 30 %: {right} of {len(rows)}")
     if options.out:
         record = {"machine": machine.describe(), "command": sys.argv, "unit": "seconds", "steps": rows}
         Path(options.out).write_text(json.dumps(record | {"profile": dataclasses.asdict(profile)}, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
     pytest benchmarks/suites.py [-k "forms and matrix"] [--benchmark-autosave] [--benchmark-compare]
 
-Cases, warm-up, synchronisation, threads and proof are those of ``xpnet bench``; the clock and the rounds are pytest-benchmark's.
+Cases, warm-up, synchronisation, threads and proof are those of ``xpnet bench``, clock and rounds pytest-benchmark's.
 """
 
 import pytest
@@ -22,9 +22,15 @@ def test_case(benchmark, case):
         pytest.skip("timed in a process of its own: xpnet bench")
     benchmark.group = f"{case.suite}: {case.model}, batch {case.batch}, {case.dtype}"
     with work.device.use(), threads(case.threads, work.device):
+        timed(work, 1)  # refuses a device that is not waited for
         if work.before:  # the clock is around one part of a step
-            benchmark.pedantic(work.call, setup=lambda: ((work.before(),), {}), rounds=ROUNDS)
+            benchmark.pedantic(synchronised, setup=lambda: ((work, work.before()), {}), rounds=ROUNDS)
         else:
-            benchmark.pedantic(timed, (work, ready.calls), rounds=ROUNDS)
+            benchmark.pedantic(synchronised, (work,), iterations=ready.calls, rounds=ROUNDS)
         check = verified(work)
-        benchmark.extra_info.update(calls=ready.calls, threads=blas_threads(), check=check.what, difference=check.difference)
+        benchmark.extra_info.update(threads=blas_threads(), check=check.what, difference=check.difference)
+
+
+def synchronised(work, *arguments):
+    work.call(*arguments)
+    work.device.synchronize()

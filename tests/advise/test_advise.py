@@ -56,7 +56,8 @@ def test_the_verdict_follows_the_figures():
     (gpu,) = found.gpus
     gpu.faster, gpu.pays_from = (7.3, 5.0, 9.0), (48, 90, 30)
     assert verdict(found, gpu) == (
-        "GPU (T4, predicted): 7.3x faster at batch 4 (5.0x to 9.0x); it pays off from batch 48 (30 to 90); below that use the CPU."
+        "GPU (T4, predicted): 7.3x faster at batch 4 (5.0x to 9.0x); "
+        "it pays off from batch 48 (30 to 90); below that use the CPU."
     )
     gpu.faster, gpu.pays_from = (0.25, 0.2, 0.5), (None, None, None)
     assert verdict(found, gpu).startswith(
@@ -70,7 +71,7 @@ def test_the_verdict_follows_the_figures():
 
 
 def test_the_model_is_left_alone():
-    trainer, x, y = model = own()
+    trainer, _x, _y = model = own()
     trainer.build(5)
     before, rate = trainer.net.parameters.value.copy(), trainer.optimizer.current_rate
     advise(model, gpus=[gpu_profile("T4")])
