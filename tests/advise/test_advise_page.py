@@ -12,7 +12,7 @@ import pytest
 from advice_helpers import advice, curve, gpu
 
 from xpnet.advise.html import crossover
-from xpnet.advise.verdicts import UNPROVED, judge
+from xpnet.advise.verdicts import BUSY, UNPROVED, judge
 from xpnet.bench.charts import DESK, PHONE
 from xpnet.cli import main
 
@@ -40,6 +40,9 @@ class Figures(HTMLParser):
         self.tag = tag
         if "data-of" in dict(attributes):
             self.found.append(dict(attributes))
+
+    def handle_endtag(self, tag):
+        self.words.append(" " if tag in ("td", "th", "p") else "")
 
     def handle_data(self, data):
         if self.tag not in ("style", "title", "desc"):
@@ -106,8 +109,10 @@ def test_all_that_a_pay_off_report_must_contain(page):
         "Example CPU 9000, 8 cores",
         "openblas 0.3.31, 8 threads by default",
         "each batch copied from the host, instead of data that are there 0.61x 0.61x 0.61x 0.61x",
+        "an epoch of 60,000 rows at batch 256 time CPU, measured 140 ms",
+        "load before 0.25",
         "context 300 ms to 3.20 s",
-        "earned after steps, at most 9.04k 10.9k 208k never",
+        "earned after steps, at most 9.04k 10.9k 209k never",
         "largest batch",
         "4,812,345",
         "cpu and sim: 3 steps, the same within 1e-05",
@@ -140,6 +145,8 @@ def test_what_is_only_possible_is_said_too():
     assert "perhaps never" in crossover(found)[0]
     found.gpus = [gpu("always", 10e-6, 1e-8, found.cpu)]
     assert "It pays off from batch 1 on." in told(found.html())
+    found.gpus = [gpu("nearly always", 50e-6, 1e-8, found.cpu)]
+    assert "It pays off from batch 1 on (1 to 8)." in told(found.html())
 
 
 def test_measured_only_does_not_speak_of_predictions():
@@ -163,6 +170,14 @@ def test_a_batch_that_one_device_refuses_and_memory_that_is_unknown():
     found.cpu_predicted = curve(50e-6, 2.4e-6, 1.3)
     found.cpu_room.available = float("inf")
     assert "not known" in told(found.html())
+
+
+def test_a_large_error_is_called_one():
+    found = advice()
+    assert BUSY not in found.html() + str(found)
+    found.cpu_predicted = curve(2e-3, 2.4e-6, 1.3)
+    assert BUSY in found.html()
+    assert BUSY in str(found)
 
 
 def test_names_are_no_markup():

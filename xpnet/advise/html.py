@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.sections import PARTS, seconds, sections, spread
-from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, judge, point, short
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, doubt, judge, point, short
 from xpnet.bench.cells import Cell, duration, short_duration, thousands
 from xpnet.bench.charts import DESK, PHONE, Series, Stop, bars, lines
 from xpnet.bench.pages import render
@@ -31,6 +31,7 @@ def page(found: Advice) -> str:
         drawings=crossover(found),
         rate=thousands(found.batch / point(found.cpu, found.batch).seconds),
         no_gpu=NO_GPU,
+        doubt=doubt(found),
         unproved="" if all(gpu.measured for gpu in found.gpus) else UNPROVED,
     )
 
@@ -92,8 +93,7 @@ def _gpu_parts(found: Advice) -> Iterator[Chart]:
             cells = [seconds(getattr(a, part), f"gpus[{i}].at_batch.{part}") for part in PARTS]
             kept = [k for k, cell in enumerate(cells) if cell.value or k < 4]
             rows = [(NAMES[k], cells[k], cells[k].text) for k in kept]
+            title = f"{short(gpu.name)}, predicted: bound by {a.bound}"
             beside = f"host {duration(a.host)} beside device {duration(a.device)}"
-            yield (
-                f"{short(gpu.name)}, predicted: bound by {a.bound}, {beside}",
-                bars(f"Parts of a step on {gpu.name}", rows, styles=[styles[k] for k in kept]),
-            )
+            drawing = bars(f"Parts of a step on {gpu.name}", rows, styles=[styles[k] for k in kept])
+            yield f"{title}, {beside}", drawing

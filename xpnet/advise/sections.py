@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
@@ -55,7 +55,7 @@ def sections(found: Advice) -> list[Section]:
     """All of the advice, in the order of the page."""
     kept = [
         Section("time", "Time of a step by batch", FITS, [fits(found)]),
-        Section("throughput", "Rows a second", ROWS, [throughput(found)]),
+        Section("throughput", "Rows a second", ROWS, [throughput(found), epoch(found)]),
         Section("bound", f"What bounds a step at batch {found.batch:,}", BOUND, [reached(found), *device_parts(found)]),
         Section("what-if", "What if", f"Rows a second, as many times as at batch {found.batch:,}.", what_ifs(found)),
         Section("once", "Paid once", ONCE, [once(found)]),
@@ -114,6 +114,19 @@ def _beside(cpu: Point, of_cpu: str, g: GPUAdvice, of: str) -> Iterator[Cell]:
     if g.measured:
         k = next((k for k, q in enumerate(g.predicted) if q.batch == cpu.batch), None)
         yield rate(None if k is None else g.predicted[k], f"{of}.predicted[{k}]")
+
+
+def epoch(found: Advice) -> Table:
+    """Time of all rows once at the batch asked about; on each GPU after the costs that are paid once."""
+    times = found.rows / found.batch
+    points = [("CPU, measured", point(found.cpu, found.batch))]
+    points += [(short(called(g)), q) for g in found.gpus for q in g.points if q.batch == found.batch]
+    rows = []
+    for name, p in points:
+        low, high = p.low * times, p.high * times
+        between = f"{duration(low)} to {duration(high)}"
+        rows.append([Cell(name), Cell(duration(p.seconds * times), p.seconds * times, low, high, between)])
+    return Table([f"an epoch of {found.rows:,} rows at batch {found.batch:,}", "time"], [Group("", rows)])
 
 
 def fits(found: Advice) -> Table:
@@ -189,12 +202,11 @@ def once(found: Advice) -> Table:
     rows = [[Cell(name), *(_cost(g, of, name) for g, of in _gpus(found))] for name in names]
     rows.append([Cell("together"), *(_between(*g.once.seconds) for g in found.gpus)])
     rows.append([Cell("earned after steps, at most"), *(_steps(g.once.steps, f"{of}.once.steps") for g, of in _gpus(found))])
-    epochs = (_epochs(g.once.steps, found.batch / found.rows) for g in found.gpus)
-    rows.append([Cell(f"in epochs of {found.rows:,} rows"), *epochs])
-    times = (
-        Cell(ABSENT) if g.once.steps is None else Cell(duration(g.once.steps * cpu), g.once.steps * cpu) for g in found.gpus
-    )
-    rows.append([Cell("in time, at the CPU's pace"), *times])
+    for name, each, shown in (
+        (f"in epochs of {found.rows:,} rows", found.batch / found.rows, _epochs),
+        ("in time, at the CPU's pace", cpu, duration),
+    ):
+        rows.append([Cell(name), *(_earned(g.once.steps, each, shown) for g in found.gpus)])
     return _by_gpu(found, "paid once", rows)
 
 
@@ -211,11 +223,12 @@ def _steps(steps: float | None, of: str) -> Cell:
     return Cell("never") if steps is None else Cell(thousands(steps), steps, of=(of,))
 
 
-def _epochs(steps: float | None, each: float) -> Cell:
-    if steps is None:
-        return Cell(ABSENT)
-    n = steps * each
-    return Cell(f"{n:.2g}" if n < 10 else f"{n:,.0f}", n)
+def _earned(steps: float | None, each: float, shown: Callable[[float], str]) -> Cell:
+    return Cell(ABSENT) if steps is None else Cell(shown(steps * each), steps * each)
+
+
+def _epochs(n: float) -> str:
+    return f"{n:.2g}" if n < 10 else f"{n:,.0f}"
 
 
 def memory(found: Advice) -> Table:
@@ -248,10 +261,11 @@ def basis(found: Advice) -> Table:
         ("model", f"{found.model}: {card['parameters']:,} parameters in {card['layers']} layers, {card['dtype']}"),
         ("input of a row", " x ".join(map(str, card["input"]))),
         ("arithmetic", f"about {thousands(card['flops_per_row'])} FLOP a row and step"),
-        *((name, text) for name, text in hardware(found.machine) if text),
+        *((name, text) for name, text in hardware(found.machine)),
+        ("load before", str(found.machine.get("load", ""))),
         ("took", f"{found.seconds:.0f} s"),
     ]
-    return Table([], [Group("", [[Cell(name), Cell(text)] for name, text in rows])])
+    return Table([], [Group("", [[Cell(name), Cell(text)] for name, text in rows if text])])
 
 
 def share(value: float, of: str) -> Cell:

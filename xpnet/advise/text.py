@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.room import Room
-from xpnet.advise.verdicts import NO_GPU, UNPROVED, point, times, verdict
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, doubt, point, times, verdict
 from xpnet.backends.ledger.page import in_bytes
 
 
@@ -103,6 +103,8 @@ def _basis(found: Advice) -> str:
         f"{blas['name']}, in {found.seconds:.0f} s",
         f"the method's median error on this CPU: {100 * found.cpu_error:.0f} % (the column predicted beside the CPU's)",
     ]
+    if told := doubt(found):
+        lines.append(told)
     if any(not g.measured for g in found.gpus):
         lines.append(UNPROVED)
     return "\n".join(lines)

@@ -8,8 +8,11 @@ from typing import NamedTuple
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 
 DRAW = 1.15  # ratios below this are called a draw, even where both are measured
+DOUBTFUL = 0.5  # median error on the CPU from which on something is wrong: on an idle machine it is a fraction of this
 NO_GPU = "Say --gpu NAME to have a GPU predicted (--list-gpus has the names)."
 UNPROVED = "GPU figures are predicted from counts and profiles; this method has not been held against a GPU of ours"
+
+BUSY = "that is much: the machine was busy, or the method does not fit it; measure again when nothing else runs"
 
 
 class Verdict(NamedTuple):
@@ -42,6 +45,11 @@ def judge(found: Advice, gpu: GPUAdvice) -> Verdict:
     return Verdict("CPU", f"{times(1 / likely)} as long", f"{times(1 / best)} to {times(1 / worst)}", _from(found, gpu))
 
 
+def doubt(found: Advice) -> str:
+    """What to think of the method's error on the CPU, where it is large."""
+    return BUSY if found.cpu_error > DOUBTFUL else ""
+
+
 def called(gpu: GPUAdvice) -> str:
     return f"{gpu.name}, {'measured' if gpu.measured else 'predicted'}"
 
@@ -57,9 +65,9 @@ def _from(found: Advice, gpu: GPUAdvice) -> str:
     if likely is None:
         maybe = "" if best is None else f" (from {best:,} at best)"
         return f"it does not pay off up to batch {last:,}{maybe}"
-    if likely <= first and worst is not None and worst <= first:
-        return f"it pays off from batch {first:,} on"
     span = f" ({best:,} to {'never' if worst is None else f'{worst:,}'})" if (best, worst) != (likely, likely) else ""
+    if likely <= first:
+        return f"it pays off from batch {first:,} on{span}"
     return f"it pays off from batch {likely:,}{span}; below that use the CPU"
 
 

@@ -102,9 +102,9 @@ def time(found: Measured) -> Cell:
 
 
 def duration(seconds: float) -> str:
-    """``12.3 µs``"""
+    """``12.3 µs``; less than a picosecond, as a fit may give, is nothing."""
     size, unit = _scale(seconds, UNITS)
-    return f"{_three(seconds / size)} {unit}" if seconds else "0"
+    return f"{_three(seconds / size)} {unit}" if seconds >= 1e-12 else "0"
 
 
 def rate(found: Measured | None) -> Cell:

@@ -36,5 +36,5 @@ def typeset(text: str) -> str:
 
 def signs(text: str) -> str:
     """``31x (28..33)`` with the signs that print has for it."""
-    text = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)x(?!\w)", "\\1\N{MULTIPLICATION SIGN}", text)
-    return re.sub(r"(?<=\d)\.\.(?=\d)", "\N{EN DASH}", text)
+    text = re.sub(r"(?<=[\dkMGx])\.\.(?=\d)", "\N{EN DASH}", text)
+    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)x(?!\w)", "\\1\N{MULTIPLICATION SIGN}", text)
