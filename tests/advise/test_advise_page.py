@@ -146,7 +146,7 @@ def test_what_is_only_possible_is_said_too():
     found.gpus = [gpu("always", 10e-6, 1e-8, found.cpu)]
     assert "It pays off from batch 1 on." in told(found.html())
     found.gpus = [gpu("nearly always", 50e-6, 1e-8, found.cpu)]
-    assert "It pays off from batch 1 on (1 to 8)." in told(found.html())
+    assert "It pays off from batch 1 on (1 to 6)." in told(found.html())
 
 
 def test_measured_only_does_not_speak_of_predictions():
