@@ -1,8 +1,9 @@
 """How far the method of ``xpnet advise`` is off where it can be held against measurement: training steps on this CPU.
 
-    python benchmarks/prediction_error.py [--profile p.json] [--out result.json]
+    python benchmarks/prediction_error.py [--out result.json]
 
-The profile is made of micro-benchmarks of single NumPy calls, before any of these steps is timed.
+The profile is made of micro-benchmarks of single NumPy calls alone; their passes and those over the steps take turns, since a
+machine is not equally quick at all times.
 """
 
 import argparse
@@ -14,12 +15,11 @@ from pathlib import Path
 
 from xpnet.advise import cpu_measure
 from xpnet.advise.noting import cpu_work
-from xpnet.advise.profiling import cpu_of
 from xpnet.backends.workers import cores
 from xpnet.bench import machine
 from xpnet.bench.networks import NETWORKS
 from xpnet.bench.results import Case
-from xpnet.bench.running import Runner
+from xpnet.bench.running import PASSES, Runner
 
 STEPS = [
     *(("784-30-10", 10), ("784-30-10", 1000)),
@@ -27,17 +27,19 @@ STEPS = [
     *(("1024-2048-2048-1000", 32), ("1024-2048-2048-1000", 256)),
     *(("lenet", 64), ("vgg", 32), ("resnet", 8), ("resnet", 32)),
 ]
-ALLOWED = 0.30
+ALLOWED, TURNS = 0.30, 6
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", help="of this CPU, by xpnet bench --profile; measured unless given")
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
-    profile = cpu_of(options.profile) if options.profile else cpu_measure.measure()
     chosen = [Case("forms", name, "matrix", "cpu", n, "float32", cores()) for name, n in STEPS]
-    timed = {r.case: r for r in Runner(chosen, seconds=600)(progress=False).results}
+    runner, passes = Runner(chosen, seconds=900), []
+    for _ in range(TURNS):
+        passes.append(cpu_measure.one_pass())
+        runner(progress=False, passes=PASSES // TURNS)
+    profile, timed = cpu_measure.middle(passes), {r.case: r for r in runner.run.results}
     rows = []
     print(f"{'':22s}{'batch':>6s}{'measured':>12s}{'quartiles':>24s}{'predicted':>12s}{'off by':>8s}")
     for case in chosen:

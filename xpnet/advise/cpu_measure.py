@@ -37,12 +37,17 @@ def measure(threads: int | None = None, note: Callable[[str], Any] = lambda text
     Every figure is the middle one of three passes, so that neither a slow moment of the machine nor a quick one counts.
     ``note`` hears what is next.
     """
-    threads = threads or cores()
     found = []
     for i in range(PASSES):
         note(f"micro-benchmarks, pass {i + 1} of {PASSES}")
-        found.append(dataclasses.asdict(_pass(threads, Workers(threads))))
-    return CPUProfile(**_middle(found))
+        found.append(one_pass(threads))
+    return middle(found)
+
+
+def middle(found: list[CPUProfile]) -> CPUProfile:
+    """The profile whose every figure is the median of those of several passes."""
+    figures = _middle([dataclasses.asdict(profile) for profile in found])
+    return CPUProfile(**{**figures, "threads": found[0].threads})
 
 
 def _middle(found: list[Any]) -> Any:
@@ -54,7 +59,10 @@ def _middle(found: list[Any]) -> Any:
     return statistics.median(found)
 
 
-def _pass(threads: int, workers: Workers) -> CPUProfile:
+def one_pass(threads: int | None = None) -> CPUProfile:
+    """All figures, each measured once, with so many threads."""
+    threads = threads or cores()
+    workers = Workers(threads)
     modes = (ALONE,) if threads == 1 else (ALONE, EACH)
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         call, over = {ALONE: _seconds([_smallest()])}, 0.0
@@ -77,7 +85,7 @@ def _pass(threads: int, workers: Workers) -> CPUProfile:
 
 
 def _seconds(calls: list[Call], workers: Workers | None = None, mode: str = ALONE, repeats: int = 0) -> float:
-    """Seconds of one of the calls, the quickest of three timings; in the mode EACH every worker makes them, on its own arrays.
+    """Seconds of one of the calls, the median of three timings; in the mode EACH every worker makes them, on its own arrays.
 
     A timing has as many ``repeats`` of the calls as take long enough, unless given.
     """
@@ -98,7 +106,7 @@ def _seconds(calls: list[Call], workers: Workers | None = None, mode: str = ALON
     n = repeats or 1
     while not repeats and (spent := timing(n)) < LEAST_SECONDS:
         n = max(2 * n, math.ceil(n * LEAST_SECONDS / max(spent, 1e-7)))
-    return min(timing(n) for _ in range(3)) / (n * len(calls))
+    return statistics.median(timing(n) for _ in range(3)) / (n * len(calls))
 
 
 def _copies(args: tuple) -> tuple:

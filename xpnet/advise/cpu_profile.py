@@ -69,9 +69,9 @@ class CPUProfile:
     def task(self, task: Task, mode: str) -> float:
         """Seconds of one call."""
         at_work = EACH if mode == EACH else ALONE
+        if task.product:  # blocked, so that it reads memory while it computes, though not all of the time
+            return self.call[at_work] + math.hypot(self.product(task, mode), task.nbytes / self.rate(task.nbytes, at_work))
         memory = task.nbytes / self.rate(REUSE * task.nbytes, at_work)
-        if task.product:
-            return self.call[at_work] + max(self.product(task, mode), memory)
         kernel = task.name.partition(".")[0]
         element = self.elements.get(kernel, self.elements["add"]) * task.itemsize / 4
         more = task.elements * (self.piece * task.pieces + self.cast * task.casts) + (task.runs - 1) * self.run

@@ -21,6 +21,7 @@ from xpnet.bench.timing import Refused, blas_threads, calls_for, threads, timed,
 
 PASSES = 18  # so many rounds of each case, some seconds apart: machines have slow moments
 PROVED = 6  # of so many rounds one is proved right
+SPINNING = 0.05  # seconds, more than OpenBLAS's threads spin after a product in the hope of another one
 HEAVY = 64  # images of a batch that takes so much memory that its network is made anew in each pass
 SECONDS = {True: 150.0, False: 1800.0}  # the most that quick and full runs take
 BETWEEN_WRITES = 2.0  # seconds
@@ -39,16 +40,20 @@ class Runner:
 
     def __call__(self, *, progress: bool = True, passes: int = PASSES) -> Run:
         """All passes, unless time is over before; on KeyboardInterrupt what is finished is in ``run`` and the file."""
-        order = sorted(self.cases, key=lambda case: case.threads)  # idle BLAS threads spin for a while after products
+        order = sorted(self.cases, key=lambda case: (case.threads, _of_images(case)))
         with (
             self._settling(),
             tqdm(total=len(order) * passes, unit="case", disable=None if progress else True, leave=False) as bar,
         ):
             for _ in range(passes):
+                among_images = False
                 for case in order:
                     if time.perf_counter() - self._began > self.seconds:
                         return self.run
                     bar.set_description(f"{case.suite} {case.model} {case.form}"[:48])
+                    if _of_images(case) and not among_images:
+                        time.sleep(SPINNING)
+                    among_images = _of_images(case)
                     self._visit(case)
                     bar.update()
         return self.run
@@ -100,7 +105,12 @@ class Runner:
 
 
 def _heavy(case: Case) -> bool:
-    return case.model in NETWORKS and not NETWORKS[case.model].sizes and case.batch > HEAVY
+    return _of_images(case) and case.batch > HEAVY
+
+
+def _of_images(case: Case) -> bool:
+    """Whether xpnet's workers share its step, in the way of which BLAS's idle threads would be."""
+    return case.suite == "convolution" or (case.model in NETWORKS and not NETWORKS[case.model].sizes)
 
 
 class Prepared:
@@ -113,10 +123,10 @@ class Prepared:
         self.rounds = 0
 
     def round(self) -> Result:
-        """One round, after a call that wakes caches; now and then with proof that it was right. Raises Refused."""
+        """One round after another one that warms caches; now and then with proof that it was right. Raises Refused."""
         with self.work.device.use(), threads(self.case.threads, self.work.device):
             if not self.work.timer:
-                timed(self.work, 1)
+                timed(self.work, 1 if self.work.before else self.calls)
             seconds = timed(self.work, self.calls) / self.calls
             seen = blas_threads()
             self.rounds += 1

@@ -14,7 +14,7 @@ import threadpoolctl
 from xpnet.backends import Device
 from xpnet.bench.results import Check
 
-ROUND_SECONDS = 0.015  # a round has as many calls as fit, so that the clock's own cost does not count
+ROUND_SECONDS = 0.02  # a round has as many calls as fit, so that the clock's own cost does not count
 MOST_CALLS = 100_000
 BEFORE = 5  # times as long a round may take with what comes before each call
 
