@@ -16,7 +16,7 @@ from pathlib import Path
 from xpnet.bench import machine, running
 from xpnet.bench.compare import compare
 from xpnet.bench.suites import cases, prepare
-from xpnet.bench.timing import timed
+from xpnet.bench.timing import calls_for, threads, timed
 
 FACTOR = 1.25
 
@@ -28,7 +28,9 @@ def run(chosen, slow=None):
         work = prepare(case)
         if case != slow:
             return work
-        seconds = min(timed(work, 3) / 3 for _ in range(9))  # in threads of the run, as prepared here
+        with work.device.use(), threads(case.threads, work.device):
+            calls = calls_for(work)
+            seconds = min(timed(work, calls) / calls for _ in range(9))
 
         def call(*arguments, call=work.call):
             call(*arguments)
@@ -51,7 +53,7 @@ def main():
     parser.add_argument("--suite", nargs="+", default=["harness", "forms"])
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
-    chosen = [c for c in cases("cpu", options.suite, quick=True) if c.threads == 1 and c.batch <= 100]
+    chosen = [c for c in cases("cpu", options.suite, quick=True) if c.threads == 1 and c.batch <= 10]
     ours = [c for c in chosen if c.form == "matrix"]
     record = {"machine": machine.describe(), "command": sys.argv, "factor": FACTOR, "pairs": []}
     before = run(chosen)

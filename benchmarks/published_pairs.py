@@ -14,13 +14,14 @@ import statistics
 import sys
 from pathlib import Path
 
+from published import PAIRS
+
 from xpnet.advise import cpu_measure
 from xpnet.advise.counting import Counted
 from xpnet.advise.noting import cpu_work
 from xpnet.advise.predict import predict
 from xpnet.advise.profiles import gpu_profile
 from xpnet.advise.profiling import cpu_of
-from xpnet.advise.published import PAIRS
 from xpnet.advise.subject import Subject
 from xpnet.bench import machine
 

@@ -168,8 +168,9 @@ def test_a_batch_that_one_device_refuses_and_memory_that_is_unknown():
     found = advice()
     del found.gpus[0].points[0], found.cpu_predicted[:]
     found.cpu_predicted = curve(50e-6, 2.4e-6, 1.3)
-    found.cpu_room.available = float("inf")
+    found.cpu_room.available = found.cpu_room.largest = None
     assert "not known" in told(found.html())
+    assert "hold batch" not in str(found).partition("  CPU: ")[2].splitlines()[0]
 
 
 def test_a_large_error_is_called_one():

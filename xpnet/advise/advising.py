@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -51,7 +50,7 @@ def advise(
         profile = cpu_measure.measure()
     note("the CPU, by batch")
     cpu = cpu_side.timed(subject, resolve("cpu").device, asked)
-    best = {p.batch: p for p in cpu}
+    best, here = {p.batch: p for p in cpu}, machine.describe()
     note("what the method says of the CPU")
     predicted, parts = cpu_side.predicted(subject, profile, cpu, asked)
     counted = None
@@ -63,14 +62,14 @@ def advise(
         batch=asked,
         rows=rows,
         card=_card(subject, asked),
-        machine=machine.describe(),
+        machine=here,
         cpu=cpu,
         cpu_line=line([(p.batch, p.seconds) for p in cpu]),
         cpu_predicted=predicted,
         cpu_parts=parts,
         ceilings=cpu_side.ceilings(profile),
         what_if=cpu_side.what_if(subject, best, asked),
-        cpu_room=rooms(subject, "cpu", machine.describe()["memory"]["free"] or math.inf, asked),
+        cpu_room=rooms(subject, "cpu", here["memory"]["free"], asked),
     )
     if counted is not None:
         note("the same gradients on both devices")

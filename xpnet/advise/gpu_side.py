@@ -14,6 +14,7 @@ from xpnet.advise.predict import predict
 from xpnet.advise.profiles import GPUProfile, measured_profile
 from xpnet.advise.room import rooms
 from xpnet.advise.subject import Subject
+from xpnet.advise.tasks import in_float64
 from xpnet.backends import Device
 
 CONTEXT = (0.3, 3.2)  # seconds: what is usual, and cupy/cupy issue 6139
@@ -54,7 +55,7 @@ def measured_advice(subject: Subject, counted: Counted, real: Device, found: Adv
         points=points,
         at_batch=predict(counted(found.batch), profile),
         predicted=_predicted(counted, profile, found),
-        what_if=_gpu_what_if(subject, counted, profile, found),
+        what_if=_measured_what_if(subject, real, found.batch, seconds),
         proof=proof,
         room=rooms(subject, real.name, profile.memory_bytes, found.batch),
         **_against_cpu(points, found),
@@ -76,20 +77,34 @@ def _against_cpu(points: list[Point], found: Advice) -> dict[str, Any]:
     }
 
 
+COPIED, READ = "each batch copied from the host, instead of data that are there", "the loss read after every step"
+
+
 def _gpu_what_if(subject: Subject, counted: Counted, gpu: GPUProfile, found: Advice) -> list[tuple[str, float]]:
     """Predicted: how many times as many rows a second as at the batch asked about, on data that are there."""
     work = counted(found.batch)
     base = predict(work, gpu).seconds
     larger = predict(counted(4 * found.batch), gpu).seconds
     x, y = subject.rows(1)
-    bytes_a_row = [float(a.nbytes * found.batch) for a in (x, y)]
-    copying = dataclasses.replace(work, copies=[*work.copies, *bytes_a_row])
+    copying = dataclasses.replace(work, copies=[*work.copies, *(float(a.nbytes * found.batch) for a in (x, y))])
     reading = dataclasses.replace(work, copies=[*work.copies, 4.0], syncs=work.syncs + 1)
+    changed = [(COPIED, copying), (READ, reading), ("float64 instead of float32", in_float64(work))]
     return [
         (f"batch {4 * found.batch:,} instead of {found.batch:,}", 4 * base / larger),
-        ("each batch copied from the host, instead of data that are there", base / predict(copying, gpu).seconds),
-        ("the loss read after every step", base / predict(reading, gpu).seconds),
+        *((name, base / predict(other, gpu).seconds) for name, other in changed),
     ]
+
+
+def _measured_what_if(subject: Subject, real: Device, batch: int, base: float) -> list[tuple[str, float]]:
+    """The same, timed on the GPU that is here."""
+    larger = subject.time(real, 4 * batch, 1).seconds
+    changed = [
+        (COPIED, subject.time(real, batch, 1, copies=True).seconds),
+        (READ, subject.time(real, batch, 1, reads=True).seconds),
+    ]
+    if not subject.trainer.net.built:
+        changed.append(("float64 instead of float32", subject.time(real, batch, 1, "float64").seconds))
+    return [(f"batch {4 * batch:,} instead of {batch:,}", 4 * base / larger), *((name, base / t) for name, t in changed)]
 
 
 def _once(subject: Subject, counted: Counted, gpu: GPUProfile, found: Advice, seconds: float) -> Costs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
@@ -173,7 +172,8 @@ def what_ifs(found: Advice) -> list[Table]:
         tables.append(Table(["CPU, measured", "rows a second"], [Group("", rows)]))
     if names := dict.fromkeys(what for g in found.gpus for what, _ in g.what_if):
         rows = [[Cell(what), *(_on(g, of, what) for g, of in _gpus(found))] for what in names]
-        tables.append(_by_gpu(found, "GPU, predicted", rows))
+        heads = [short(called(g)) for g in found.gpus]
+        tables.append(Table(["GPU", *heads], [Group("", rows)]))
     return tables
 
 
@@ -236,13 +236,18 @@ def memory(found: Advice) -> Table:
     rooms = [*rooms, *((g.name, g.room, f"gpus[{i}].room") for i, g in enumerate(found.gpus))]
     rows = []
     for name, room, of in rooms:
-        cells = [_bytes(room.bytes, f"{of}.bytes"), _bytes(room.available, f"{of}.available")]
-        rows.append([Cell(short(name)), *cells, Cell(f"{room.largest:,}", room.largest, of=(f"{of}.largest",))])
+        rows.append([Cell(short(name)), _bytes(room.bytes, f"{of}.bytes"), *_limit(room, of)])
     return Table(["", f"a step at batch {found.batch:,}", "there is", "largest batch"], [Group("", rows)])
 
 
+def _limit(room: Room, of: str) -> list[Cell]:
+    if room.available is None or room.largest is None:
+        return [Cell("not known"), Cell("not known")]
+    return [_bytes(room.available, f"{of}.available"), Cell(f"{room.largest:,}", room.largest, of=(f"{of}.largest",))]
+
+
 def _bytes(value: float, of: str) -> Cell:
-    return Cell(in_bytes(int(value)), value, of=(of,)) if math.isfinite(value) else Cell("not known")
+    return Cell(in_bytes(int(value)), value, of=(of,))
 
 
 def proof(found: Advice) -> Table:

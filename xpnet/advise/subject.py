@@ -63,12 +63,30 @@ class Subject:
         floats = [a.astype(dtype) if a.dtype.kind == "f" else a for a in (x, y)]
         return floats[0], floats[1]
 
-    def time(self, device: Device, batch: int, count: int, dtype: str = "float32") -> Timing:
-        """Time steps on ``batch`` resident rows with ``count`` threads."""
+    def time(
+        self,
+        device: Device,
+        batch: int,
+        count: int,
+        dtype: str = "float32",
+        *,
+        copies: bool = False,
+        reads: bool = False,
+    ) -> Timing:
+        """Time steps on ``batch`` rows with ``count`` threads.
+
+        The rows are on the device already, unless each step ``copies`` them there; ``reads`` has it read its loss.
+        """
         with threads(count, device):
-            trainer = self.make(device, dtype)
-            x, y = (device.put(a) for a in self.rows(batch, dtype))
-            work = Work(lambda: trainer.step(x, y), lambda: Check("", 0.0, 0.0), device)
+            trainer, rows = self.make(device, dtype), self.rows(batch, dtype)
+            there = [device.put(a) for a in rows]
+
+            def step() -> None:
+                loss = trainer.step(*(device.put(a) for a in rows) if copies else there)
+                if reads:
+                    float(loss)
+
+            work = Work(step, lambda: Check("", 0.0, 0.0), device)
             with device.use():
                 calls = calls_for(work)
                 found = [timed(work, calls) / calls for _ in range(ROUNDS)]

@@ -147,6 +147,15 @@ def between(first: Work, second: Work, rows: tuple[int, int], n: int) -> Work:
     return Work([Section([tasks])], first.blas_threads, copies, first.syncs)
 
 
+def in_float64(work: Work) -> Work:
+    """The same step with numbers of twice the size."""
+    sections = [
+        Section([[replace(t, itemsize=8, nbytes=2 * t.nbytes) for t in share] for share in s.shares], s.in_layers)
+        for s in work.sections
+    ]
+    return replace(work, sections=sections)
+
+
 def _line(a: Task, b: Task, share: float) -> Task:
     def at(x: Any, y: Any) -> Any:
         return x + share * (y - x)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.room import Room
-from xpnet.advise.verdicts import NO_GPU, UNPROVED, doubt, point, times, verdict
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, doubt, point, times, verdict
 from xpnet.backends.ledger.page import in_bytes
 
 
 def page(found: Advice) -> str:
     """Everything, for a terminal."""
     parts = ["\n".join(verdict(found, gpu) for gpu in found.gpus) or _no_gpu(found), _card(found), _throughput(found)]
-    parts += [_bounds(found), _what_ifs(found), *map(_gpu, found.gpus), _memory(found), _basis(found)]
+    parts += [_bounds(found), _what_ifs(found), *(_gpu(found, gpu) for gpu in found.gpus), _memory(found), _basis(found)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -75,15 +75,18 @@ def _bounds(found: Advice) -> str:
 
 
 def _what_ifs(found: Advice) -> str:
-    groups = [("CPU, measured", found.what_if)] + [(f"{g.name}, predicted", g.what_if) for g in found.gpus]
+    groups = [("CPU, measured", found.what_if)] + [(called(g), g.what_if) for g in found.gpus]
     lines = [f"  {name}: {what}: {ratio:.2f} times the rows a second" for name, items in groups for what, ratio in items]
     return "\n".join(["what if", *lines])
 
 
-def _gpu(g: GPUAdvice) -> str:
+def _gpu(found: Advice, g: GPUAdvice) -> str:
     low, high = g.once.seconds
     items = ", ".join(f"{name} {_range(*span)}" for name, *span in g.once.items)
-    earned = "never earned at this batch" if g.once.steps is None else f"earned after {_count(g.once.steps)} steps at most"
+    earned = "never earned at this batch"
+    if g.once.steps is not None:
+        epochs = g.once.steps * found.batch / found.rows
+        earned = f"earned after {_count(g.once.steps)} steps at most, {_count(epochs)} epochs of {found.rows:,} rows"
     return f"{g.name}, paid once: {items}; together {_range(low, high)}, {earned}\nthe same numbers? {g.proof}"
 
 
@@ -93,7 +96,10 @@ def _memory(found: Advice) -> str:
 
 
 def _room(room: Room, batch: int) -> str:
-    return f"{in_bytes(int(room.bytes))} at batch {batch:,}; {in_bytes(int(room.available))} hold batch {_count(room.largest)}"
+    here = f"{in_bytes(int(room.bytes))} at batch {batch:,}"
+    if room.available is None or room.largest is None:
+        return here
+    return f"{here}; {in_bytes(int(room.available))} hold batch {_count(room.largest)}"
 
 
 def _basis(found: Advice) -> str:
