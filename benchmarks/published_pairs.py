@@ -27,13 +27,12 @@ from xpnet.bench import machine
 
 WIDTHS = (22, 34, 9, 8, 6, 9, 8, 6, 9, 8)
 HEADS = ("", "GPU", "GPU publ.", "pred.", "off", "CPU publ.", "pred.", "off", "CPU/GPU", "pred.")
-PAIR = (2, 4)  # rows for which the work is counted
 
 
 def judged(pair, cpu):
     """Predicted and published seconds of both devices and their ratio."""
     subject = Subject(pair.model)
-    work = Counted(subject.make, subject.rows, PAIR)(pair.batch)
+    work = Counted(subject.make, subject.rows)(pair.batch)
     if pair.reads_loss_each_step:
         work = dataclasses.replace(work, copies=[*work.copies, 4.0], syncs=work.syncs + 1)
     gpu = gpu_profile(pair.gpu)

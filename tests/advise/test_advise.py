@@ -81,11 +81,45 @@ def test_the_model_is_left_alone():
     assert trainer.device.name == "cpu"
 
 
-def test_batches_that_a_layer_refuses_are_left_out():
-    monkey = advise(own, batch=2)
-    assert [p.batch for p in monkey.cpu] == [2, 4, 64]
-    assert not monkey.gpus
-    assert "--gpu NAME" in str(monkey)
+def test_batches_that_a_layer_refuses_are_left_out(monkeypatch):
+    monkeypatch.setattr(cpu_side, "BATCHES", (1, 4))
+    found = advise(own, batch=2)
+    assert [p.batch for p in found.cpu] == [2, 4]
+    assert not found.gpus
+    assert "--gpu NAME" in str(found)
+    with pytest.raises(ValueError, match="no variance"):
+        advise(own, batch=1)
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_model_in_float64_stays_one(built):
+    trainer, x, y = xn.models.load("worked")
+    if built:
+        trainer.build(1)
+    found = advise((trainer, x, y), gpus=[gpu_profile("T4")], batch=4)
+    assert found.card["dtype"] == "float64"
+    assert not any("float64 instead" in what for what, _ in found.gpus[0].what_if)
+
+
+def test_built_and_unbuilt_networks_have_the_same_work():
+    from xpnet.advise.noting import cpu_work
+
+    found = []
+    for built in (False, True):
+        trainer, x, y = xn.models.load("lenet")
+        if built:
+            trainer.build(x.shape[1:])
+        subject = Subject((trainer, x, y))
+        found.append(cpu_work(subject.make, *subject.rows(16), 2).total("flops"))
+    assert found[0] == found[1] > 0
+
+
+def test_data_as_fit_takes_them():
+    """Bytes as inputs, whole numbers as the targets of a squared error, one axis for one output."""
+    net = xn.Sequential(xn.Affine(4), xn.ReLU(), xn.Affine(1))
+    trainer = xn.Trainer(net, loss=xn.MeanSquaredError(), optimizer=xn.SGD(0.1), device="cpu")
+    found = advise((trainer, np.arange(24, dtype=np.uint8).reshape(8, 3), np.arange(8)), gpus=[gpu_profile("T4")])
+    assert found.batch == 8
 
 
 def test_a_gpu_that_is_here_is_timed_and_predicted(monkeypatch):

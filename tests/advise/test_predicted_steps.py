@@ -11,9 +11,7 @@ from xpnet.advise.counting import Counted
 from xpnet.advise.fit import pays_from
 from xpnet.advise.predict import predict
 from xpnet.advise.profiles import gpu_names, gpu_profile
-from xpnet.advise.subject import Subject
 from xpnet.advise.tasks import Section, Task, Work
-from xpnet.backends import resolve
 from xpnet.bench.networks import NETWORKS
 
 LARGER = ("RTX 3090", "RTX 4090", "A100 40GB", "A100 80GB SXM", "H100 SXM", "H200", "RTX 5090", "V100 SXM2")
@@ -21,24 +19,21 @@ LARGER = ("RTX 3090", "RTX 4090", "A100 40GB", "A100 80GB SXM", "H100 SXM", "H20
 
 @functools.cache
 def counted(name):
-    return Counted(NETWORKS[name].trainer, NETWORKS[name].data, (2, 4))
+    return Counted(NETWORKS[name].trainer, NETWORKS[name].data)
 
 
-@functools.cache
-def cpu_seconds(name, batch):
-    device = resolve("cpu").device
-    return min(Subject(name).time(device, batch, count).low for count in (1, device.threads))
+#: Measured on two cores of a Xeon (prediction_error_cpu_2cores_2026-11-29.json in benchmarks/results); the vgg's on 32 rows.
+BOOK_10, VGG_128 = 120e-6, 4 * 42e-3
 
 
 @pytest.mark.parametrize("gpu", gpu_names())
 def test_the_book_s_net_at_batch_10_belongs_on_the_cpu(gpu):
-    assert predict(counted("784-30-10")(10), gpu_profile(gpu)).low > cpu_seconds("784-30-10", 10)
+    assert predict(counted("784-30-10")(10), gpu_profile(gpu)).low > BOOK_10
 
 
 @pytest.mark.parametrize("gpu", LARGER)
 def test_a_vgg_at_batch_128_belongs_on_a_large_gpu(gpu):
-    cpu = 8 * cpu_seconds("vgg", 16)  # a step on 128 rows takes no less than eight on 16 (measured: the same within noise)
-    assert cpu > 5 * predict(counted("vgg")(128), gpu_profile(gpu)).seconds
+    assert 5 * predict(counted("vgg")(128), gpu_profile(gpu)).seconds < VGG_128
 
 
 def test_break_even_rises_with_the_launch_cost():
@@ -94,7 +89,7 @@ def test_products_reach_their_rate_when_they_are_large():
 
 @pytest.mark.parametrize(("n", "microseconds"), [(256, 10.2), (512, 16.2), (1024, 49.8), (2048, 305.0), (4096, 2611.4)])
 def test_measured_products_of_an_rtx_4090(n, microseconds):
-    """Stored public file, index 61020318934: within a factor of 1.6, half of them within 25 %."""
+    """Published for a rented one (CUDA, FP32, square): within a factor of 1.6, half of them within 25 %."""
     assert 1 / 1.6 < 1e6 * predict(step(product(n, n, n)), gpu_profile("RTX 4090")).device / microseconds < 1.6
 
 

@@ -153,7 +153,7 @@ class TestFile:
             ([1], "schema None, version None: a profile has 'xpnet-profile', version 1"),
             (one(schema="xpnet-bench"), "schema 'xpnet-bench', version 1: a profile has"),
             (one(version=2), "schema 'xpnet-profile', version 2: a profile has"),
-            (one(gpu="H200"), "gpu is not an object with a name and figures"),
+            (one(gpu="H200"), "it has no GPU, or not as an object with a name and figures"),
             (one(gpu={"name": "X", "figures": {}}), "figure sm_count is missing, or has no value, source and kind"),
         ],
     )

@@ -77,7 +77,7 @@ def test_noting_a_step_leaves_the_network_s_numbers_as_they_are():
 @pytest.mark.parametrize("name", ["784-30-10", "lenet", "vgg"])
 def test_work_is_a_straight_line_in_the_rows(name):
     network = NETWORKS[name]
-    told, seen = Counted(network.trainer, network.data, (2, 4))(8), gpu_work(network.trainer, *network.data(8))
+    told, seen = Counted(network.trainer, network.data)(8), gpu_work(network.trainer, *network.data(8))
     assert [t.name for t in told.tasks] == [t.name for t in seen.tasks]
     for figure in ("flops", "nbytes", "elements"):
         assert told.total(figure) == pytest.approx(seen.total(figure), rel=1e-9)

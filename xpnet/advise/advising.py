@@ -20,7 +20,6 @@ from xpnet.bench import machine
 from xpnet.models import Source
 from xpnet.parity import parity
 
-PAIR = (2, 4)  # rows for which a step's work is counted
 PARITY_STEPS = 3
 
 
@@ -45,6 +44,11 @@ def advise(
     real = None if device is None else resolve(device).device
     subject = Subject(model)
     asked = batch or subject.batch
+    subject.check_batch(asked)
+    counted = None
+    if gpus or real is not None:
+        note("a step's work on the simulated GPU")
+        counted = Counted(subject.make, subject.rows)
     if profile is None:
         note("what this CPU can do")
         profile = cpu_measure.measure()
@@ -53,10 +57,6 @@ def advise(
     best, here = {p.batch: p for p in cpu}, machine.describe()
     note("what the method says of the CPU")
     predicted, parts = cpu_side.predicted(subject, profile, cpu, asked)
-    counted = None
-    if gpus or real is not None:
-        note("a step's work on the simulated GPU")
-        counted = Counted(subject.make, subject.rows, PAIR)
     found = Advice(
         model=subject.name,
         batch=asked,

@@ -11,6 +11,7 @@ from xpnet.backends import ledger
 from xpnet.backends.resolve import resolve
 from xpnet.training import Trainer
 
+PAIR, FEWER = (2, 4), (1, 2)  # rows of the two steps that are counted
 WARM_UP = 1  # steps after which an optimizer has its vectors
 
 
@@ -38,11 +39,12 @@ class Counted:
     ``workspace_bytes`` takes its rows in parts, with a few more launches: left out.)
     """
 
-    def __init__(
-        self, make: Callable[[str], Trainer], rows: Callable[[int], tuple[np.ndarray, np.ndarray]], pair: tuple[int, int]
-    ):
-        self._pair = pair
-        self._first, self._second = (gpu_work(make, *rows(n)) for n in pair)
+    def __init__(self, make: Callable[[str], Trainer], rows: Callable[[int], tuple[np.ndarray, np.ndarray]]):
+        self._pair = PAIR
+        self._works = [gpu_work(make, *rows(n)) for n in PAIR]
+        if len(self._works[0].tasks) != len(self._works[1].tasks):  # images so large that rows are taken in parts
+            self._pair, self._works = FEWER, [gpu_work(make, *rows(n)) for n in FEWER]
 
     def __call__(self, n: int) -> Work:
-        return between(self._first, self._second, self._pair, n)
+        first, second = self._works
+        return between(first, second, self._pair, n)

@@ -111,7 +111,13 @@ def _seconds(calls: list[Call], workers: Workers | None = None, mode: str = ALON
 
 def _copies(args: tuple) -> tuple:
     """The same layout in other memory (what is repeated may be shared)."""
-    return tuple(a if 0 in a.strides else a.copy() for a in args)
+    return tuple(a if 0 in a.strides else _copy_of(a) for a in args)
+
+
+def _copy_of(a: np.ndarray) -> np.ndarray:
+    new = aligned_empty(a.shape, a.dtype)
+    np.copyto(new, a)
+    return new
 
 
 def _filled(shape: tuple[int, ...]) -> np.ndarray:

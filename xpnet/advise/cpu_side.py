@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 from xpnet.advise.advice import Point
 from xpnet.advise.cpu_profile import ALONE, SHARED, CPUProfile
 from xpnet.advise.noting import cpu_work
@@ -14,11 +17,16 @@ SLOWEST = 1.5  # seconds of a step beyond which larger batches are not timed
 ERROR = 1.3  # a predicted time may be so many times more or less: see docs/advise.md
 
 
-def timed(subject: Subject, device: Device, asked: int) -> list[Point]:
-    """By batch, with the number of threads that is best for each; no larger ones where a step takes too long."""
+def timed(subject: Subject, device: Device, asked: int, most: float = math.inf) -> list[Point]:
+    """By batch, with the number of threads that is best for each; no larger ones where a step takes too long.
+
+    ``most`` rows are those for which there is memory.
+    """
     points: list[Point] = []
     for batch in sorted({*BATCHES, asked}):
-        if points and points[-1].seconds * batch / points[-1].batch > SLOWEST and batch > asked:
+        if len(points) > 1 and points[-1].seconds * batch / points[-1].batch > SLOWEST and batch > asked:
+            break
+        if batch > most:
             break
         tried = _accepted(subject, device, batch)
         if tried:
@@ -28,10 +36,9 @@ def timed(subject: Subject, device: Device, asked: int) -> list[Point]:
 
 
 def _accepted(subject: Subject, device: Device, batch: int) -> list[Timing]:
-    """With each number of threads; none where a layer refuses so few rows, as batch normalisation does."""
+    """With each number of threads; none where a layer refuses so few rows."""
     try:
-        for layer in subject.make("cpu").net.walk():
-            layer.check_batch(batch)
+        subject.check_batch(batch)
     except ValueError:
         return []
     return [subject.time(device, batch, count) for count in thread_counts(device)]
@@ -41,9 +48,10 @@ def predicted(subject: Subject, profile: CPUProfile, cpu: list[Point], asked: in
     """For the batches that were timed; and what the step at the batch asked about consists of."""
     points, parts = [], {}
     for p in cpu:
-        work = cpu_work(subject.make, *subject.rows(p.batch), profile.threads)
-        seconds = profile.step(work)
-        points.append(Point(p.batch, seconds, seconds / ERROR, seconds * ERROR, profile.threads))
+        work = cpu_work(subject.make, *subject.rows(p.batch), 1 if p.threads == 1 else profile.threads)
+        threads = 1 if p.threads == 1 else profile.threads
+        seconds = dataclasses.replace(profile, threads=threads).step(work)
+        points.append(Point(p.batch, seconds, seconds / ERROR, seconds * ERROR, threads))
         if p.batch == asked:
             parts = profile.parts(work) | {"flops": work.total("flops"), "bytes": work.total("nbytes")}
     return points, parts
@@ -73,7 +81,7 @@ def what_if(subject: Subject, best: dict[int, Point], asked: int) -> list[tuple[
             name = f"{count} thread{'s' if count > 1 else ''} instead of {base.threads}"
             found.append((name, asked / subject.time(device, asked, count).seconds / rate))
     if not subject.trainer.net.built:
-        other = "float64" if subject.trainer.dtype == "float32" else "float32"
+        other = "float64" if subject.dtype == "float32" else "float32"
         seconds = subject.time(device, asked, base.threads, other).seconds
-        found.append((f"{other} instead of {subject.trainer.dtype}", asked / seconds / rate))
+        found.append((f"{other} instead of {subject.dtype}", asked / seconds / rate))
     return found

@@ -5,6 +5,8 @@ Not yet run on a real GPU: so far on the simulated one, whose figures mean nothi
 
 from __future__ import annotations
 
+import functools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -85,30 +87,34 @@ def _product_rate(device: Device, dtype: str) -> float:
 
 
 def _memory_rate(device: Device, n: int) -> float:
-    """Bytes a second of additions of ``n`` numbers: many in a row, so that their starts do not count."""
+    """Bytes a second of additions of ``n`` numbers, beyond what a kernel takes that has nothing to do."""
     n = n if device.kind == "cuda" else min(n, 1 << 16)
     a, b, c = (_filled(device, n) for _ in range(3))
     times = max(1, min(CALLS // 4, (1 << 28) // n))
     alone = _queued(device, lambda: device.xp.add(a, b, out=c), times)
-    return 12 * n / alone
+    return 12 * n / max(alone - _kernel(device), 0.1 * alone)
 
 
 def _queued(device: Device, call: Callable[[], Any], times: int) -> float:
-    """Device seconds of each of many calls that wait behind a long one, so that the host is always ahead."""
-    n = SIZE if device.kind == "cuda" else 64
-    a, b, c = (_filled(device, n * n).reshape(n, n) for _ in range(3))
-
-    def behind(times: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(4 if device.kind == "cuda" else 1):
-                device.xp.matmul(a, b, out=c)
-            for _ in range(times):
-                call()
-
-        return run
-
-    several, none = (_median(device, behind(n)) for n in (times, 0))
-    return max(several - none, 1e-9) / times
+    """Device seconds of each of many calls that wait behind long ones, so that the host is always ahead."""
+    call()
+    if device.kind != "cuda":
+        return _median(device, call)
+    a, b, c = (_filled(device, SIZE * SIZE).reshape(SIZE, SIZE) for _ in range(3))
+    product = functools.partial(device.xp.matmul, a, b, out=c)
+    long = math.ceil(2 * times * _host_call(device) / _median(device, product))  # twice as long as the host needs to launch
+    events = device.xp.cuda.Event(), device.xp.cuda.Event()
+    found = []
+    for _ in range(7):
+        for _ in range(long):
+            product()
+        events[0].record()
+        for _ in range(times):
+            call()
+        events[1].record()
+        events[1].synchronize()
+        found.append(device.xp.cuda.get_elapsed_time(*events) * 1e-3 / times)
+    return statistics.median(found)
 
 
 def _kernel(device: Device, product: bool = False) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from xpnet.advise import gpu_measure
@@ -12,12 +13,13 @@ from xpnet.advise.cpu_side import timed
 from xpnet.advise.fit import at, line, pays_from
 from xpnet.advise.predict import predict
 from xpnet.advise.profiles import GPUProfile, measured_profile
-from xpnet.advise.room import rooms
+from xpnet.advise.room import Room, rooms
 from xpnet.advise.subject import Subject
 from xpnet.advise.tasks import in_float64
 from xpnet.backends import Device
 
 CONTEXT = (0.3, 3.2)  # seconds: what is usual, and cupy/cupy issue 6139
+SHARE = 0.9  # of a GPU's memory: the context and what is free in pieces take the rest
 COMPILING = 0.1  # seconds a kernel, NVRTC on a processor like this one; later starts read them from a folder
 
 
@@ -47,7 +49,12 @@ def _predicted(counted: Counted, gpu: GPUProfile, found: Advice) -> list[Point]:
 def measured_advice(subject: Subject, counted: Counted, real: Device, found: Advice, proof: str) -> GPUAdvice:
     """Timed on the GPU that is here, with what its measured profile predicts beside it."""
     profile = measured_profile(gpu_measure.measure(real))
-    points = timed(subject, real, found.batch)
+    room = rooms(subject, real.name, SHARE * profile.memory_bytes, found.batch)
+    if room.largest is not None and room.largest < found.batch:
+        raise ValueError(
+            f"batch {found.batch:,} needs {room.bytes:.3g} bytes, more than {real.name} has; --batch {room.largest:,}"
+        )
+    points = timed(subject, real, found.batch, math.inf if room.largest is None else room.largest)
     seconds = next(p.seconds for p in points if p.batch == found.batch)
     return GPUAdvice(
         name=profile.name,
@@ -55,9 +62,9 @@ def measured_advice(subject: Subject, counted: Counted, real: Device, found: Adv
         points=points,
         at_batch=predict(counted(found.batch), profile),
         predicted=_predicted(counted, profile, found),
-        what_if=_measured_what_if(subject, real, found.batch, seconds),
+        what_if=_measured_what_if(subject, real, found.batch, seconds, room),
         proof=proof,
-        room=rooms(subject, real.name, profile.memory_bytes, found.batch),
+        room=room,
         **_against_cpu(points, found),
         once=_once(subject, counted, profile, found, seconds),
     )
@@ -88,23 +95,27 @@ def _gpu_what_if(subject: Subject, counted: Counted, gpu: GPUProfile, found: Adv
     x, y = subject.rows(1)
     copying = dataclasses.replace(work, copies=[*work.copies, *(float(a.nbytes * found.batch) for a in (x, y))])
     reading = dataclasses.replace(work, copies=[*work.copies, 4.0], syncs=work.syncs + 1)
-    changed = [(COPIED, copying), (READ, reading), ("float64 instead of float32", in_float64(work))]
+    changed = [(COPIED, copying), (READ, reading)]
+    if subject.dtype == "float32":
+        changed.append(("float64 instead of float32", in_float64(work)))
     return [
         (f"batch {4 * found.batch:,} instead of {found.batch:,}", 4 * base / larger),
         *((name, base / predict(other, gpu).seconds) for name, other in changed),
     ]
 
 
-def _measured_what_if(subject: Subject, real: Device, batch: int, base: float) -> list[tuple[str, float]]:
+def _measured_what_if(subject: Subject, real: Device, batch: int, base: float, room: Room) -> list[tuple[str, float]]:
     """The same, timed on the GPU that is here."""
-    larger = subject.time(real, 4 * batch, 1).seconds
+    found = []
+    if room.largest is None or 4 * batch <= room.largest:
+        found.append((f"batch {4 * batch:,} instead of {batch:,}", 4 * base / subject.time(real, 4 * batch, 1).seconds))
     changed = [
         (COPIED, subject.time(real, batch, 1, copies=True).seconds),
         (READ, subject.time(real, batch, 1, reads=True).seconds),
     ]
-    if not subject.trainer.net.built:
+    if not subject.trainer.net.built and subject.dtype == "float32":
         changed.append(("float64 instead of float32", subject.time(real, batch, 1, "float64").seconds))
-    return [(f"batch {4 * batch:,} instead of {batch:,}", 4 * base / larger), *((name, base / t) for name, t in changed)]
+    return found + [(name, base / t) for name, t in changed]
 
 
 def _once(subject: Subject, counted: Counted, gpu: GPUProfile, found: Advice, seconds: float) -> Costs:

@@ -52,7 +52,7 @@ class Noting(CPU):
     """The CPU with arrays that tell the recorder ``noted`` of every operation while it is active."""
 
     def __init__(self, threads: int):
-        super().__init__("cpu")
+        super().__init__("cpu, noted")  # devices are told apart by their names
         self.noted = Sections()
         self.xp: Any = Namespace()
         self.workers = NotingWorkers(threads, self.noted)

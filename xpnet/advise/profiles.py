@@ -103,7 +103,7 @@ def load_profile(path: str | Path) -> GPUProfile:
     if kind != (SCHEMA, VERSION):
         raise ValueError(f"{path}: schema {kind[0]!r}, version {kind[1]!r}: a profile has {SCHEMA!r}, version {VERSION}")
     if not isinstance(found.get("gpu"), dict):
-        raise ValueError(f"{path}: gpu is not an object with a name and figures")
+        raise ValueError(f"{path}: it has no GPU, or not as an object with a name and figures")
     return measured_profile(found, str(path))
 
 

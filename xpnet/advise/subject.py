@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 from dataclasses import dataclass
 
 import numpy as np
 
 from xpnet.backends import Device, resolve
-from xpnet.bench.networks import LEARNING_RATE, NETWORKS
+from xpnet.bench.networks import LEARNING_RATE, NETWORKS, Network
 from xpnet.bench.results import Check
 from xpnet.bench.timing import Work, calls_for, threads, timed
 from xpnet.checks import as_array, row_count, to_host
 from xpnet.models import MODELS, Source, load
 from xpnet.training import Trainer
+from xpnet.training.data import prepare
 
 ROUNDS = 5
-USUAL_ROWS = 64  # of a network that is known by name only
+USUAL_ROWS, MANY = 64, 1 << 22  # of a network that is known by name only; numbers in them, at most
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Timing:
     threads: int
 
 
+def usual_rows(network: Network) -> int:
+    """Fewer of large images."""
+    return max(2, min(USUAL_ROWS, MANY // (8 * math.prod(network.shape))))
+
+
 class Subject:
     """``model`` as in :func:`xpnet.parity`, or a network of the benchmarks by its name. Nothing of it is changed.
 
@@ -39,12 +46,20 @@ class Subject:
 
     def __init__(self, model: Source):
         if isinstance(model, str) and model in NETWORKS and model not in MODELS:
-            self.trainer, (x, y) = NETWORKS[model].unbuilt(), NETWORKS[model].data(USUAL_ROWS)
+            self.trainer, (x, y) = NETWORKS[model].unbuilt(), NETWORKS[model].data(usual_rows(NETWORKS[model]))
         else:
             self.trainer, x, y = load(model)
         self.name = model if isinstance(model, str) else getattr(model, "__name__", "the model")
-        self.x, self.y = (to_host(self.trainer.device, as_array(self.trainer.device, a, n)) for a, n in ((x, "x"), (y, "y")))
-        self.batch = row_count(self.x, "x")
+        host = [to_host(self.trainer.device, as_array(self.trainer.device, a, name)) for a, name in ((x, "x"), (y, "y"))]
+        self.shape, self.batch = host[0].shape[1:], row_count(host[0], "x")
+        self.dtype = self.trainer.net.parameters.dtype.name if self.trainer.net.built else self.trainer.dtype
+        data = prepare(self.make("cpu").net, self.trainer.loss, host[0], host[1])
+        self.x, self.y = data.x, data.y
+
+    def check_batch(self, n: int) -> None:
+        """Raises ValueError where a layer refuses so few rows, as batch normalisation does."""
+        for layer in self.make("cpu").net.walk():
+            layer.check_batch(n)
 
     def make(self, device: str | Device, dtype: str | None = None) -> Trainer:
         """A copy, built on the device, whose steps change next to nothing; a network that is built keeps its dtype."""
@@ -54,13 +69,13 @@ class Subject:
         trainer.device = resolve(device).device
         if dtype is not None:
             trainer.dtype = dtype
-        return trainer.build(trainer.net.input_shape if trainer.net.built else self.x.shape[1:])
+        return trainer.build(trainer.net.input_shape if trainer.net.built else self.shape)
 
-    def rows(self, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
-        """``n`` rows and targets, those there are again and again."""
+    def rows(self, n: int, dtype: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """``n`` rows and targets, those there are again and again, in the model's precision unless given."""
         picked = np.arange(n) % len(self.x)
         x, y = self.x[picked], self.y[picked]
-        floats = [a.astype(dtype) if a.dtype.kind == "f" else a for a in (x, y)]
+        floats = [a.astype(dtype or self.dtype) if a.dtype.kind == "f" else a for a in (x, y)]
         return floats[0], floats[1]
 
     def time(
@@ -68,7 +83,7 @@ class Subject:
         device: Device,
         batch: int,
         count: int,
-        dtype: str = "float32",
+        dtype: str | None = None,
         *,
         copies: bool = False,
         reads: bool = False,

@@ -30,6 +30,10 @@ class Change:
         """Whether it is beyond noise."""
         return abs(math.log(self.factor)) > max(math.log1p(LEAST), NOISES * self.noise)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Fit for JSON: None is a noise of which nothing is known."""
+        return {"factor": self.factor, "noise": self.noise if math.isfinite(self.noise) else None, "real": self.real}
+
     def __str__(self) -> str:
         low, high = (math.exp(math.log(self.factor) + sign * 2 * self.noise) for sign in (-1, 1))
         size, word = (self.factor, "slow") if self.factor > 1 else (1 / self.factor, "quick")
@@ -44,7 +48,7 @@ class Comparison:
     """
 
     changes: list[Change]
-    machine: float
+    machine: float | None
     whole: Change | None
     notes: list[str] = field(default_factory=list)
 
@@ -62,8 +66,8 @@ class Comparison:
         return bool(self.slower or (self.whole and self.whole.real and self.whole.factor > 1))
 
     def as_dict(self) -> dict[str, Any]:
-        rows = [{"case": c.case.name, "factor": c.factor, "noise": c.noise, "real": c.real} for c in self.changes]
-        whole = self.whole and {"factor": self.whole.factor, "noise": self.whole.noise, "real": self.whole.real}
+        rows = [{"case": c.case.name, **c.as_dict()} for c in self.changes]
+        whole = self.whole and self.whole.as_dict()
         return {"machine": self.machine, "whole": whole, "changes": rows, "notes": self.notes, "worse": self.worse}
 
     def __str__(self) -> str:
@@ -71,7 +75,10 @@ class Comparison:
         verdict = f"{len(slower)} slower, {len(quicker)} quicker, {len(self.changes) - len(slower) - len(quicker)} as they were"
         lines = [f"{verdict} ({len(self.changes)} cases in both)"]
         lines += [f"  slower   {change}" for change in slower] + [f"  quicker  {change}" for change in quicker]
-        lines.append(f"the machine itself: {self.machine:.2f} times as slow, which is taken out (work that is not xpnet's)")
+        if self.machine is None:
+            lines.append("no work that is not xpnet's is in both: what all cases have in common is taken for the machine's")
+        else:
+            lines.append(f"the machine itself: {self.machine:.2f} times as slow, which is taken out (work that is not xpnet's)")
         if self.whole:
             real = "beyond noise" if self.whole.real else "within noise"
             lines.append(f"all of xpnet's cases together: {self.whole.factor:.2f} times as slow beyond that, {real}")
@@ -101,7 +108,7 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     ]
     error = math.hypot(scatter / len(ours) ** 0.5, _scale(shifts[i] - machine for i in foreign) / len(foreign) ** 0.5)
     whole = Change(pairs[0][0].case, math.exp(common - machine), error) if foreign is not ours else None
-    return Comparison(changes, math.exp(machine), whole, _notes(old, new, before, after))
+    return Comparison(changes, math.exp(machine) if whole else None, whole, _notes(old, new, before, after))
 
 
 def _by_case(runs: Sequence[Run]) -> dict[tuple, Result]:

@@ -14,7 +14,8 @@ from xpnet.bench.timing import Work
 from xpnet.training import Trainer
 
 FORMS = ("book", "per sample", "matrix")
-TOLERANCE = {"float32": 1e-2, "float64": 1e-9}  # of a gradient; in float32 a pool may choose another of two like numbers
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of a gradient
+OF_IMAGES = 1e-2  # in float32, where a pool may choose another of two like numbers
 
 
 def step(case: Case, device: Device) -> Work:
@@ -35,7 +36,7 @@ def _xpnets(case: Case, network: Network, device: Device) -> Work:
     def verify() -> Check:
         trainer.net.parameters.value[...] = start
         call()
-        return compared(device.get(trainer.net.parameters.grad), gradient(case.model, case.batch), case.dtype)
+        return compared(device.get(trainer.net.parameters.grad), case)
 
     return Work(call, verify, device)
 
@@ -50,7 +51,7 @@ def _books(case: Case, network: Network, device: Device) -> Work:
         again = _books_network(network)
         again.update_mini_batch(pairs, -1.0)  # ascends by one gradient: what it adds is the gradient
         found = _flat([a - b for a, b in zip(again.weights, _books_network(network).weights, strict=True)], again, network)
-        return compared(found, gradient(case.model, case.batch), "float64")
+        return compared(found, case)
 
     return Work(lambda: net.update_mini_batch(pairs, LEARNING_RATE), verify, device)
 
@@ -101,7 +102,9 @@ def _layer_by_layer(trainer: Trainer, x: np.ndarray, y: np.ndarray) -> np.ndarra
     return trainer.net.parameters.grad.copy()
 
 
-def compared(found: np.ndarray, right: np.ndarray, dtype: str) -> Check:
-    """The difference of two gradients: root mean square, relative to the right one's."""
+def compared(found: np.ndarray, case: Case) -> Check:
+    """How far a gradient is from the right one: root mean square, relative."""
+    right = gradient(case.model, case.batch)
     difference = float(np.linalg.norm(found - right) / np.linalg.norm(right))
-    return Check("gradient, against float64 by another way", difference, TOLERANCE[dtype])
+    loose = case.dtype == "float32" and not NETWORKS[case.model].sizes
+    return Check("gradient, against float64 by another way", difference, OF_IMAGES if loose else TOLERANCE[case.dtype])

@@ -16,7 +16,7 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.backends import Device
-from xpnet.bench.forms import compared, gradient
+from xpnet.bench.forms import compared
 from xpnet.bench.networks import NETWORKS
 from xpnet.bench.results import Case, Check
 from xpnet.bench.timing import Work
@@ -47,7 +47,7 @@ def part(case: Case, device: Device) -> Work:
         net = network.trainer(device, case.dtype).net
         trainer.net.parameters.value[...] = net.parameters.value
         advance({}, len(PARTS))
-        return compared(device.get(trainer.net.parameters.grad), gradient(case.model, case.batch), case.dtype)
+        return compared(device.get(trainer.net.parameters.grad), case)
 
     return Work(lambda state: advance(state, index + 1), verify, device, before=lambda: advance({}, index))
 
@@ -175,8 +175,6 @@ def feeding(case: Case, device: Device) -> Work:
         return Work(lambda: row_order(ROWS, 0, next(epochs)), drawn, device)
     rows = row_order(ROWS, 0, 0)[: case.batch]
     feed = Feed(device, (x,))
-    if case.form == FEEDS[2]:
-        feed.arrays = [x]  # as a set too large for the device's memory
 
     def call() -> Any:
         return next(feed.batches(rows, case.batch))[0] if case.form == FEEDS[1] else device.put(x[rows])

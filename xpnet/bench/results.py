@@ -197,7 +197,7 @@ def _run(found: dict[str, Any]) -> Run:
 def _result(found: dict[str, Any]) -> Result:
     case = Case(**{f.name: found[f.name] for f in dataclasses.fields(Case)})
     seconds = [float(s) for s in found["seconds"]]
-    if not seconds or not all(0 <= s < math.inf for s in seconds):
+    if not seconds or not all(0 < s < math.inf for s in seconds):
         raise ValueError(f"{case.name} has no times, or no sensible ones")
     rest = {name: found[name] for name in ("calls", "threads_seen", "synchronised", "peer")}
     return Result(case, seconds, check=Check(**found["check"]), **rest)

@@ -22,6 +22,7 @@ from xpnet.bench.timing import Refused, blas_threads, calls_for, threads, timed,
 PASSES = 18  # so many rounds of each case, some seconds apart: machines have slow moments
 PROVED = 6  # of so many rounds one is proved right
 SPINNING = 0.05  # seconds, more than OpenBLAS's threads spin after a product in the hope of another one
+STARTS = 6  # of so many passes one has the starts of processes, which take long
 HEAVY = 64  # images of a batch that takes so much memory that its network is made anew in each pass
 SECONDS = {True: 150.0, False: 1800.0}  # the most that quick and full runs take
 BETWEEN_WRITES = 2.0  # seconds
@@ -45,9 +46,11 @@ class Runner:
             self._settling(),
             tqdm(total=len(order) * passes, unit="case", disable=None if progress else True, leave=False) as bar,
         ):
-            for _ in range(passes):
+            for i in range(passes):
                 among_images = False
                 for case in order:
+                    if case.suite == "startup" and i % STARTS:
+                        continue
                     if time.perf_counter() - self._began > self.seconds:
                         return self.run
                     bar.set_description(f"{case.suite} {case.model} {case.form}"[:48])
@@ -71,6 +74,9 @@ class Runner:
             self._found.pop(case, None)
         except DeviceUnavailable as error:
             self.run.left_out[case.name] = str(error)
+        except Exception as error:  # one case that fails, for want of memory say, must not take the others along
+            self.run.refused[case.name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            self._found.pop(case, None)
         else:
             self._add(case, found)
         if _heavy(case):

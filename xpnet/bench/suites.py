@@ -14,6 +14,7 @@ from xpnet.bench.timing import Work
 
 BATCHES = (1, 10, 100, 1000)
 DTYPES = ("float32", "float64")
+MOST_THREADS = 64  # as many as the OpenBLAS in NumPy's wheels is built for
 MOST_PER_SAMPLE = 64  # rows of an image batch that is taken one by one
 
 
@@ -31,7 +32,8 @@ def thread_counts(device: Device) -> tuple[int, ...]:
     """Threads that are tried: on a CPU one, twice as many and so on up to its cores; a GPU's host needs one."""
     if device.kind != "cpu":
         return (1,)
-    return tuple(sorted({2**i for i in range(cores().bit_length()) if 2**i <= cores()} | {cores()}))
+    most = min(cores(), MOST_THREADS)
+    return tuple(sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most}))
 
 
 def _forms(device: Device, quick: bool) -> Iterator[Case]:

@@ -17,7 +17,7 @@ CONDITIONS = ("batch", "dtype", "threads")  # of a case, beside what is timed an
 
 #: What to say of one attribute of a case.
 SAY: dict[str, Callable[[Any], str]] = {
-    "device": lambda device: "CPU" if device == "cpu" else "GPU" if device == "cuda" else str(device),
+    "device": lambda device: "CPU" if device == "cpu" else "GPU" if device in ("cuda", "cuda:0") else str(device),
     "batch": lambda batch: f"batch {batch}" if batch else "",
     "threads": lambda threads: f"{threads} thread{'' if threads == 1 else 's'}",
 }

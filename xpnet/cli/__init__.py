@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, ``head`` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at the end
         return 141
-    except (ValueError, TypeError, RuntimeError, OSError, MissingExtra) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, MemoryError, MissingExtra) as error:
         if arguments.traceback:
             raise
         print("\n".join([f"xpnet {arguments.verb}: {said(error)}", *getattr(error, "__notes__", ())]), file=sys.stderr)
