@@ -18,7 +18,8 @@ from xpnet.cli import main
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Few batches, no measuring of the CPU."""
+    """Few batches, short rounds, no measuring of the CPU."""
+    monkeypatch.setattr("xpnet.advise.subject.calls_for", lambda work: 1)
     monkeypatch.setattr(cpu_side, "BATCHES", (4, 64))
     monkeypatch.setattr(cpu_measure, "measure", lambda *_, **__: cpu_profile())
 

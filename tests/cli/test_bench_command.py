@@ -15,7 +15,10 @@ from xpnet.cli import main
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "r.json"
-    assert main(["bench", "--quick", "--suite", "harness", "feeding", "--device", "cpu", "--out", str(path)]) == 0
+    assert (
+        main(["bench", "--quick", "--suite", "harness", "feeding", "--seconds", "3", "--device", "cpu", "--out", str(path)])
+        == 0
+    )
     return path
 
 
