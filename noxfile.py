@@ -105,7 +105,8 @@ def build(session):
             str(python),
             "-c",
             "import xpnet, pathlib; here = pathlib.Path(xpnet.__file__).parent; "
-            "pages = ('explain/page.html', 'bench/page.html', 'bench/base.html', 'bench/style.css', 'advise/page.html'); "
+            "pages = ('pages/common.css', 'explain/page.html', 'bench/base.html', 'bench/style.css'); "
+            "pages += ('bench/page.html', 'advise/page.html'); "
             "data = ('py.typed', 'datasets/auto_mpg.csv', 'advise/gpus.json'); "
             "assert all((here / name).exists() for name in (*pages, *data))",
             external=True,

@@ -109,7 +109,7 @@ def _conclude(error: probe.DeviceUnavailable | None, here: driver.Driver) -> tup
 
 def _gpus_of_driver(here: driver.Driver) -> list[dict[str, Any]]:
     return [
-        {"index": index, "name": name, "capability": capability, "memory": {"total": None, "free": None}}
+        {"index": index, "name": name, "capability": capability, "bus": None, "memory": {"total": None, "free": None}}
         for index, (name, capability) in enumerate(here.gpus)
     ]
 
@@ -120,7 +120,8 @@ def _gpus_of_cupy(cupy: ModuleType) -> list[dict[str, Any]]:
         properties = cupy.cuda.runtime.getDeviceProperties(index)
         name, capability = properties["name"].decode(), f"{properties['major']}.{properties['minor']}"
         memory = {"total": properties["totalGlobalMem"], "free": _free_memory(cupy, index)}
-        gpus.append({"index": index, "name": name, "capability": capability, "memory": memory})
+        bus = "{pciDomainID:08X}:{pciBusID:02X}:{pciDeviceID:02X}.0".format(**properties) if "pciBusID" in properties else None
+        gpus.append({"index": index, "name": name, "capability": capability, "bus": bus, "memory": memory})
     return gpus
 
 

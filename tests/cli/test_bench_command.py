@@ -78,6 +78,8 @@ def test_ctrl_c(monkeypatch, capsys, tmp_path):
     [
         (["bench", "--device", "sim"], "the simulated GPU has no clock"),
         (["bench", "--suite", "form"], "did you mean 'forms'?"),
+        (["bench", "--seconds", "0"], "--seconds"),
+        (["bench", "--seconds", "nan"], "--seconds"),
         (["bench", "--out", "nowhere/r.json"], "make it first"),
         (["compare", "nowhere.json", "nowhere.json"], "nowhere.json"),
     ],

@@ -70,7 +70,7 @@ def test_page(capsys, tmp_path, mine):
 @pytest.mark.extras
 def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     pytest.importorskip("jinja2")
-    from xpnet.explain.html import save
+    from xpnet.pages import save
 
     target = tmp_path / "page.html"
     target.write_text("old")
@@ -82,7 +82,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path):
-    from xpnet.explain.html import save
+    from xpnet.pages import save
 
     os.mkfifo(pipe := tmp_path / "pipe")
     reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
+from page_helpers import chromium
 
 import xpnet as xn
 
@@ -14,16 +13,8 @@ COLOURS = "cell => { const s = getComputedStyle(cell); return [s.color, s.backgr
 
 @pytest.fixture(scope="module")
 def browser():
-    """The Chromium that is installed; none is downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    pytest.importorskip("jinja2")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.predict import Prediction
 from xpnet.advise.room import Room
-from xpnet.advise.verdicts import called, point, short, times
+from xpnet.advise.verdicts import called, point, short, span, times
 from xpnet.backends.ledger.page import in_bytes
 from xpnet.bench.cells import ABSENT, Cell, Group, Table, count, duration, thousands
 from xpnet.bench.provenance import hardware
@@ -117,14 +117,14 @@ def _beside(cpu: Point, of_cpu: str, g: GPUAdvice, of: str) -> Iterator[Cell]:
 
 def epoch(found: Advice) -> Table:
     """Time of all rows once at the batch asked about; on each GPU after the costs that are paid once."""
-    times = found.rows / found.batch
+    steps = found.rows / found.batch
     points = [("CPU, measured", point(found.cpu, found.batch))]
     points += [(short(called(g)), q) for g in found.gpus for q in g.points if q.batch == found.batch]
     rows = []
     for name, p in points:
-        low, high = p.low * times, p.high * times
+        low, high = p.low * steps, p.high * steps
         between = f"{duration(low)} to {duration(high)}"
-        rows.append([Cell(name), Cell(duration(p.seconds * times), p.seconds * times, low, high, between)])
+        rows.append([Cell(name), Cell(duration(p.seconds * steps), p.seconds * steps, low, high, between)])
     return Table([f"an epoch of {found.rows:,} rows at batch {found.batch:,}", "time"], [Group("", rows)])
 
 
@@ -216,7 +216,7 @@ def _cost(g: GPUAdvice, of: str, name: str) -> Cell:
 
 
 def _between(low: float, high: float, *of: str) -> Cell:
-    return Cell(duration(high) if low == high else f"{duration(low)} to {duration(high)}", high, low, high, of=of)
+    return Cell(span(low, high), high, low, high, of=of)
 
 
 def _steps(steps: float | None, of: str) -> Cell:

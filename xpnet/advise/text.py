@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from xpnet.advise.advice import Advice, GPUAdvice, Point
 from xpnet.advise.fit import Line
 from xpnet.advise.room import Room
-from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, doubt, point, times, verdict
+from xpnet.advise.verdicts import NO_GPU, UNPROVED, called, doubt, point, span, times, verdict
 from xpnet.backends.ledger.page import in_bytes
+from xpnet.bench.cells import duration, thousands
 
 
 def page(found: Advice) -> str:
@@ -20,13 +21,13 @@ def page(found: Advice) -> str:
 
 def _no_gpu(found: Advice) -> str:
     p = point(found.cpu, found.batch)
-    return f"{_count(found.batch / p.seconds)} rows a second at batch {found.batch:,} on the CPU. {NO_GPU}"
+    return f"{thousands(found.batch / p.seconds)} rows a second at batch {found.batch:,} on the CPU. {NO_GPU}"
 
 
 def _card(found: Advice) -> str:
     card = found.card
     sizes = f"{card['parameters']:,} parameters in {card['layers']} layers, {card['dtype']}, input {tuple(card['input'])}"
-    return f"{found.model}: {sizes}, about {_count(card['flops_per_row'])} FLOP a row and step"
+    return f"{found.model}: {sizes}, about {thousands(card['flops_per_row'])} FLOP a row and step"
 
 
 def _throughput(found: Advice) -> str:
@@ -35,19 +36,19 @@ def _throughput(found: Advice) -> str:
     heads += [f"{g.name} {name}" for g in found.gpus for name in (("measured", "predicted") if g.measured else ("predicted",))]
     rows = [heads]
     for p, told in zip(found.cpu, found.cpu_predicted, strict=True):
-        row = [f"{p.batch:,}", _spread(p), str(p.threads), _count(p.batch / told.seconds)]
+        row = [f"{p.batch:,}", _spread(p), str(p.threads), thousands(p.batch / told.seconds)]
         for g in found.gpus:
             for points in (g.points, g.predicted) if g.measured else (g.points,):
                 q = next((q for q in points if q.batch == p.batch), None)
-                row.append("" if q is None else f"{_count(q.batch / q.seconds)} ({times(p.seconds / q.seconds)})")
+                row.append("" if q is None else f"{thousands(q.batch / q.seconds)} ({times(p.seconds / q.seconds)})")
         rows.append(row)
     lines = [f"CPU: {_line(found.cpu_line)}"] + [f"{g.name}: {_line(g.line)}{_meets(found, g)}" for g in found.gpus]
     return "\n".join(["rows a second (of the CPU with its quartiles), by batch", *_table(rows), *lines])
 
 
 def _line(fit: Line) -> str:
-    each = "" if fit.each < 1e-12 else f" + {_seconds(fit.each)} * N"
-    return f"t = {_seconds(fit.fixed)}{each}, off by {100 * fit.error:.0f} %"
+    each = f" + {duration(fit.each)} * N"
+    return f"t = {duration(fit.fixed)}{each}, off by {100 * fit.error:.0f} %"
 
 
 def _meets(found: Advice, gpu: GPUAdvice) -> str:
@@ -69,8 +70,8 @@ def _bounds(found: Advice) -> str:
     for g in found.gpus:
         if g.at_batch is not None:
             a = g.at_batch
-            device = f"kernel starts {_seconds(a.kernels)}, memory {_seconds(a.memory)}, arithmetic {_seconds(a.arithmetic)}"
-            lines.append(f"  {g.name}: {a.bound}; host {_seconds(a.host)} beside device {_seconds(a.device)} ({device})")
+            device = f"kernel starts {duration(a.kernels)}, memory {duration(a.memory)}, arithmetic {duration(a.arithmetic)}"
+            lines.append(f"  {g.name}: {a.bound}; host {duration(a.host)} beside device {duration(a.device)} ({device})")
     return "\n".join(lines)
 
 
@@ -82,12 +83,12 @@ def _what_ifs(found: Advice) -> str:
 
 def _gpu(found: Advice, g: GPUAdvice) -> str:
     low, high = g.once.seconds
-    items = ", ".join(f"{name} {_range(*span)}" for name, *span in g.once.items)
+    items = ", ".join(f"{name} {span(*limits)}" for name, *limits in g.once.items)
     earned = "never earned at this batch"
     if g.once.steps is not None:
         epochs = g.once.steps * found.batch / found.rows
-        earned = f"earned after {_count(g.once.steps)} steps at most, {_count(epochs)} epochs of {found.rows:,} rows"
-    return f"{g.name}, paid once: {items}; together {_range(low, high)}, {earned}\nthe same numbers? {g.proof}"
+        earned = f"earned after {thousands(g.once.steps)} steps at most, {thousands(epochs)} epochs of {found.rows:,} rows"
+    return f"{g.name}, paid once: {items}; together {span(low, high)}, {earned}\nthe same numbers? {g.proof}"
 
 
 def _memory(found: Advice) -> str:
@@ -99,7 +100,7 @@ def _room(room: Room, batch: int) -> str:
     here = f"{in_bytes(int(room.bytes))} at batch {batch:,}"
     if room.available is None or room.largest is None:
         return here
-    return f"{here}; {in_bytes(int(room.available))} hold batch {_count(room.largest)}"
+    return f"{here}; {in_bytes(int(room.available))} hold batch {thousands(room.largest)}"
 
 
 def _basis(found: Advice) -> str:
@@ -117,26 +118,7 @@ def _basis(found: Advice) -> str:
 
 
 def _spread(p: Point) -> str:
-    return f"{_count(p.batch / p.seconds)} ({_count(p.batch / p.high)}..{_count(p.batch / p.low)})"
-
-
-def _count(n: float) -> str:
-    """Three digits and a unit: 84, 1.23 k, 45.6 M."""
-    for unit, size in ((" T", 1e12), (" G", 1e9), (" M", 1e6), (" k", 1e3)):
-        if n >= size:
-            return f"{n / size:.3g}{unit}"
-    return f"{n:.3g}"
-
-
-def _seconds(t: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if t >= size:
-            return f"{t / size:.3g} {unit}"
-    return f"{t / 1e-9:.3g} ns"
-
-
-def _range(low: float, high: float) -> str:
-    return _seconds(high) if low == high else f"{_seconds(low) if low else '0'} to {_seconds(high)}"
+    return f"{thousands(p.batch / p.seconds)} ({thousands(p.batch / p.high)}..{thousands(p.batch / p.low)})"
 
 
 def _table(rows: list[list[str]]) -> Iterator[str]:

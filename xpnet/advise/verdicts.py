@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from xpnet.advise.advice import Advice, GPUAdvice, Point
+from xpnet.bench.cells import duration
 
 DRAW = 1.15  # ratios below this are called a draw, even where both are measured
 DOUBTFUL = 0.5  # median error on the CPU from which on something is wrong: on an idle machine it is a fraction of this
@@ -52,6 +53,11 @@ def doubt(found: Advice) -> str:
 
 def called(gpu: GPUAdvice) -> str:
     return f"{gpu.name}, {'measured' if gpu.measured else 'predicted'}"
+
+
+def span(low: float, high: float) -> str:
+    """``300 ms to 3.20 s``"""
+    return duration(high) if low == high else f"{duration(low)} to {duration(high)}"
 
 
 def short(name: str) -> str:

@@ -99,15 +99,18 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> Comparison:
     shifts = {i: math.log(_time(b) / _time(a)) for i, (a, b) in enumerate(pairs)}
     ours = [i for i, (a, _) in enumerate(pairs) if not _foreign(a)] or list(shifts)
     foreign = [i for i in shifts if i not in ours] or ours
-    common = statistics.median(shifts[i] for i in ours)
+    kinds = {i: pairs[i][0].case.device for i in ours}  # a CPU and a GPU do not become slower together
+    common = {kind: statistics.median(shifts[i] for i in ours if kinds[i] == kind) for kind in set(kinds.values())}
     machine = statistics.median(shifts[i] for i in foreign)
-    scatter = _scale(shifts[i] - common for i in ours)
-    changes = [
-        Change(a.case, math.exp(shifts[i] - common), math.hypot(_noise(a), _noise(b), scatter))
-        for i, (a, b) in enumerate(pairs)
-    ]
+    left = {i: shifts[i] - common[kinds[i]] for i in ours}
+    scatter = _scale(left.values())
+    changes = [Change(pairs[i][0].case, math.exp(left[i]), math.hypot(*map(_noise, pairs[i]), scatter)) for i in ours]
     error = math.hypot(scatter / len(ours) ** 0.5, _scale(shifts[i] - machine for i in foreign) / len(foreign) ** 0.5)
-    whole = Change(pairs[0][0].case, math.exp(common - machine), error) if foreign is not ours else None
+    whole = (
+        Change(pairs[0][0].case, math.exp(statistics.median(shifts[i] for i in ours) - machine), error)
+        if foreign is not ours
+        else None
+    )
     return Comparison(changes, math.exp(machine) if whole else None, whole, _notes(old, new, before, after))
 
 

@@ -19,14 +19,16 @@ def describe() -> dict[str, Any]:
     found = doctor.examine()
     kept = {name: found[name] for name in ("xpnet", "python", "cpu", "memory", "numpy", "cupy", "gpus", "driver")}
     for gpu in kept["gpus"]:
-        gpu["clocks"] = clocks(gpu["index"])
+        gpu["clocks"] = clocks(gpu.get("bus"))
     load = _load()
     return {**kept, "kernel": platform.release(), "load": load}
 
 
-def clocks(index: int) -> dict[str, str] | None:
-    """What nvidia-smi says about a GPU's clocks; None where it cannot be asked."""
-    query = [f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader,nounits", f"--id={index}"]
+def clocks(bus: str | None) -> dict[str, str] | None:
+    """What nvidia-smi says about the clocks of the GPU on this PCI bus (its numbers are not CUDA's); None where it cannot."""
+    if bus is None:
+        return None
+    query = [f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader,nounits", f"--id={bus}"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         told = subprocess.run(["nvidia-smi", *query], capture_output=True, text=True, timeout=10, check=True).stdout
         return dict(zip(CLOCKS, (part.strip() for part in told.strip().split(",")), strict=False))

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import html
-import importlib.resources
 import re
 from typing import Any
 
-from xpnet import __version__, extras
+from xpnet import __version__
 from xpnet.bench.cells import ABSENT, letter
 from xpnet.bench.charts import exact
+from xpnet.pages import environment
 
 
 def render(template: str, **values: Any) -> str:
     """The page of ``"advise/page.html"`` with these values; raises MissingExtra where jinja2 is not installed."""
-    jinja2 = extras.load("jinja2", "html")
-    folder = importlib.resources.files("xpnet")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(typeset=typeset, exact=exact, letter=lambda index: letter(index).lower())
-    return environment.get_template(template).render(version=__version__, **values)
+    made = environment()
+    made.filters.update(typeset=typeset, exact=exact, letter=lambda index: letter(index).lower())
+    return made.get_template(template).render(version=__version__, **values)
 
 
 def typeset(text: str) -> str:

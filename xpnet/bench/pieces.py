@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from xpnet.training.feed import Feed, row_order
 PARTS = ("input", "forward", "loss", "backward", "update")
 RULES = {f.__name__: f for f in (xn.SGD, xn.Momentum, xn.Nesterov, xn.AdaGrad, xn.RMSProp, xn.Adam, xn.AdamW)}
 FEEDS = ("shuffle", "rows gathered on the device", "rows gathered on the host and copied")
-ROWS = 4096  # of the set that is fed from
+ROWS, EPOCH = 4096, 256  # rows of the set that is fed from, batches of an epoch
 
 
 def part(case: Case, device: Device) -> Work:
@@ -35,12 +35,12 @@ def part(case: Case, device: Device) -> Work:
     trainer = network.trainer(device, case.dtype)
     x, y = network.data(max(ROWS if len(network.shape) == 1 else 4 * case.batch, case.batch), case.dtype)
     x[: case.batch], y[: case.batch] = network.data(case.batch, case.dtype)
-    feed, rows = Feed(device, (x, y)), np.arange(case.batch)
+    batches = endless(Feed(device, (x, y)), np.arange(case.batch))
     index = PARTS.index(case.form)
 
     def advance(state: dict[str, Any], until: int) -> dict[str, Any]:
         for name in PARTS[len(state) : until]:
-            state[name] = _PART[name](trainer, state, feed, rows)
+            state[name] = _PART[name](trainer, state, batches)
         return state
 
     def verify() -> Check:
@@ -50,6 +50,12 @@ def part(case: Case, device: Device) -> Work:
         return compared(device.get(trainer.net.parameters.grad), case)
 
     return Work(lambda state: advance(state, index + 1), verify, device, before=lambda: advance({}, index))
+
+
+def endless(feed: Feed, rows: np.ndarray) -> Iterator[list]:
+    """The batch of these rows again and again; as in training, the order goes to the device once for many batches."""
+    while True:
+        yield from feed.batches(np.tile(rows, EPOCH), len(rows))
 
 
 def _forward(trainer: xn.Trainer, state: dict[str, Any], *_: Any) -> tuple:
@@ -68,7 +74,7 @@ def _backward(trainer: xn.Trainer, state: dict[str, Any], *_: Any) -> None:
 
 
 _PART: dict[str, Callable] = {
-    "input": lambda trainer, state, feed, rows: next(feed.batches(rows, len(rows))),
+    "input": lambda trainer, state, batches: next(batches),
     "forward": _forward,
     "loss": _loss,
     "backward": _backward,
@@ -174,10 +180,10 @@ def feeding(case: Case, device: Device) -> Work:
 
         return Work(lambda: row_order(ROWS, 0, next(epochs)), drawn, device)
     rows = row_order(ROWS, 0, 0)[: case.batch]
-    feed = Feed(device, (x,))
+    batches = endless(Feed(device, (x,)), rows)
 
     def call() -> Any:
-        return next(feed.batches(rows, case.batch))[0] if case.form == FEEDS[1] else device.put(x[rows])
+        return next(batches)[0] if case.form == FEEDS[1] else device.put(x[rows])
 
     return Work(call, lambda: Check("rows", float(np.abs(device.get(call()) - x[rows]).max()), 0.0), device)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from xpnet.pages import save
 
 SCHEMA, VERSION = "xpnet-bench", 1
 
@@ -159,12 +160,7 @@ def ratio(slow: Result, fast: Result) -> float:
 def write(path: Path, runs: Sequence[Run]) -> None:
     """Write runs as JSON, whole or not at all."""
     record = {"schema": SCHEMA, "version": VERSION, "runs": [run.as_dict() for run in runs]}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    save(json.dumps(record, indent=1) + "\n", path)
 
 
 def read(*paths: str | Path) -> list[Run]:

@@ -21,7 +21,9 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run)
     add_model(parser)
-    parser.add_argument("--gpu", nargs="+", default=[], metavar="NAME", help='predict for these: "H200", "rtx 4090", ...')
+    parser.add_argument(
+        "--gpu", nargs="+", default=[], metavar="NAME", help='after the model: predict for these, "H200", "rtx 4090", ...'
+    )
     parser.add_argument("--profile", nargs="+", default=[], metavar="FILE", help="and for these, of xpnet bench --profile")
     parser.add_argument("--list-gpus", action=Listing, help="list the GPUs that have a profile, with their figures")
     parser.add_argument("--device", help="cuda, cuda:1: time it there; where not given a GPU that works, unless --gpu is")
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from xpnet.advise import advise, gpu_profile, load_profile
     from xpnet.backends import resolve
     from xpnet.checks import check_count
-    from xpnet.explain.html import check_target, save
+    from xpnet.pages import check_target, save
 
     if arguments.html:
         extras.load("jinja2", "html")

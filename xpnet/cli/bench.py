@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from xpnet.bench.running import SECONDS, Runner
     from xpnet.bench.suites import SUITES, cases
     from xpnet.bench.text import page
-    from xpnet.checks import closest
-    from xpnet.explain.html import check_target
+    from xpnet.checks import check_number, closest
+    from xpnet.pages import check_target
 
     if arguments.out:
         check_target(arguments.out)
@@ -45,8 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"no suite is called {name!r}{closest(name, list(SUITES))}: there are {', '.join(SUITES)}")
     if arguments.profile:
         return _profile(arguments)
+    seconds = SECONDS[arguments.quick]
+    if arguments.seconds is not None:
+        seconds = check_number("--seconds", arguments.seconds, above=0.0)
     chosen = [c for d in _devices(arguments.device) for c in cases(d, arguments.suite, quick=arguments.quick)]
-    runner = Runner(chosen, seconds=arguments.seconds or SECONDS[arguments.quick], out=arguments.out, quick=arguments.quick)
+    runner = Runner(chosen, seconds=seconds, out=arguments.out, quick=arguments.quick)
     try:
         runner()
     except KeyboardInterrupt:
@@ -76,7 +79,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     """Measure the CPU and a GPU, if there is one, and write or print the file that advise takes."""
     from xpnet.advise import profiling
     from xpnet.backends import resolve
-    from xpnet.explain.html import save
+    from xpnet.pages import save
 
     gpus = [resolve(name).device for name in _devices(arguments.device) if resolve(name).device.kind == "cuda"]
     found = profiling.measure(gpus[0] if gpus else None, note=lambda text: print(f"measuring {text}", file=sys.stderr))

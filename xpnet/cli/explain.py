@@ -33,7 +33,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the step, or write the page and say where."""
     from xpnet import explain, extras
-    from xpnet.explain.html import check_target, save
+    from xpnet.pages import check_target, save
 
     if arguments.html:
         extras.load("jinja2", "html")

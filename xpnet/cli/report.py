@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     from xpnet import extras
     from xpnet.bench import html, markdown, text
     from xpnet.bench.report import load
-    from xpnet.explain.html import check_target, save
+    from xpnet.pages import check_target, save
 
     if arguments.html:
         extras.load("jinja2", "html")
