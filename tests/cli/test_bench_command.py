@@ -16,7 +16,7 @@ from xpnet.cli import main
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "r.json"
     assert (
-        main(["bench", "--quick", "--suite", "harness", "feeding", "--seconds", "3", "--device", "cpu", "--out", str(path)])
+        main(["bench", "--quick", "--suite", "harness", "feeding", "--seconds", "1.5", "--device", "cpu", "--out", str(path)])
         == 0
     )
     return path

@@ -237,7 +237,7 @@ def test_arguments_that_look_like_the_commands_own(tmp_path: Path, capsys: pytes
     [
         ["train.py", "--epochs", "1"],
         ["train.py", "--epochs", "1", "--by-hand"],
-        ["learning_slowly.py"],
+        ["learning_slowly.py", "--quick"],
         ["own_pieces.py"],
         ["regression.py", "--quick"],
         ["which_color.py", "--quick"],
