@@ -46,8 +46,10 @@ def calls_for(work: Work, seconds: float = ROUND_SECONDS) -> int:
     calls = 1
     while True:
         start = time.perf_counter()
-        spent = min(timed(work, calls) for _ in range(2))  # the other one may have been interrupted
-        spent = max(spent, (time.perf_counter() - start) / (2 * BEFORE))
+        spent = timed(work, calls)
+        spent = max(spent, (time.perf_counter() - start) / BEFORE)
+        if spent >= seconds / 2 and spent < 10 * seconds:  # it may have been interrupted
+            spent = min(spent, timed(work, calls))
         if spent >= seconds / 2 or calls >= MOST_CALLS:
             return max(1, min(MOST_CALLS, round(calls * seconds / max(spent, 1e-9))))
         calls *= 4
