@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from xpnet.backends import ledger, resolve
@@ -69,43 +70,64 @@ class Optimizer(Configured):
     def _number(self, name: str, value: Any, **bounds: float) -> float:
         return check_number(f"{type(self).__name__}({name}", value, **bounds)
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, *slots: Array) -> None:
-        """Update ``w`` in place from ``g`` (read only) with ``tmp`` as scratch; ``slots`` begin as zeros.
+    def numbers(self, rate: float) -> tuple[float, ...]:
+        """What the rule needs that differs from step to step; ``self.steps`` counts the update under way, from 1 on."""
+        return (rate,)
 
-        All are blocks of neighbouring elements, on a CPU pieces of the vectors: a rule works element by element (a norm
-        over ``g`` would differ by device). ``self.steps`` counts the update under way, from 1 on.
+    def rule(self, xp: Any, *arguments: Any) -> None:
+        """Update ``w`` in place: ``rule(xp, rate, w, g, tmp, *slots)``, with what ``numbers`` gives in the place of ``rate``.
+
+        ``g`` is read only, ``tmp`` scratch, ``slots`` begin as zeros. All are blocks of neighbouring elements, on a CPU
+        pieces of the vectors: a rule works element by element (a norm over ``g`` would differ by device). Numbers may be 0-d
+        arrays of the device, for a rule that is recorded or compiled: it changes none of them, and computes in ``numbers``
+        whatever differs from step to step.
         """
         raise NotImplementedError(f"{type(self).__name__} has no rule(xp, rate, w, g, tmp, *slots)")
 
     def update(self, parameters: Parameters) -> None:
         """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned."""
+        self.prepare(parameters)
+        self.apply(self.advance())
+        ledger.step_ended()
+
+    def prepare(self, parameters: Parameters) -> None:
+        """Have the vectors for these parameters."""
         if not isinstance(parameters, Parameters):
             raise TypeError(f"{type(self).__name__}.update takes net.parameters, not a {type(parameters).__name__}")
         workers = parameters.device.workers if parameters.in_blocks else None
         version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2), workers and workers.count)
         if parameters is not self._parameters or version != self._version:
             self._bind(parameters, version)
+            self._workers = workers
+
+    def advance(self) -> tuple[float, ...]:
+        """Count the step, and give what :meth:`apply` needs that differs from step to step."""
         rate = self._schedule(self.steps)
         self.steps += 1
-        with parameters.device.use():
-            xp = parameters.device.xp
+        return (1 - rate * self.weight_decay, *self.numbers(rate))
+
+    def apply(self, numbers: Sequence[Any]) -> None:
+        """Update the prepared parameters; ``numbers`` as :meth:`advance` gave them, floats or 0-d arrays of the device."""
+        workers = self._workers
+        with self._device.use():
+            xp = self._device.xp
             if self.clip_norm is not None:
                 self._measure_norm(xp)
             if workers is None:
-                self._update(xp, rate, self._blocks[0])
+                self._update(xp, numbers, self._blocks[0])
             else:
-                workers.replay([[(self._update, (xp, rate, blocks))] for blocks in self._blocks])
-        ledger.step_ended()
+                workers.replay([[(self._update, (xp, numbers, blocks))] for blocks in self._blocks])
 
-    def _update(self, xp: Any, rate: float, blocks: list[Block]) -> None:
+    def _update(self, xp: Any, numbers: Sequence[Any], blocks: list[Block]) -> None:
         plain = self.clip_norm is None and not self.l2
+        keep, *own = numbers
         for block in blocks:
             w, g, slots, tmp, _, decay = block
             if not plain:
                 g = self._adjust(xp, block)
             if self.weight_decay and decay:
-                xp.multiply(w, 1 - rate * self.weight_decay, out=w)
-            self.rule(xp, rate, w, g, tmp, *slots)
+                xp.multiply(w, keep, out=w)
+            self.rule(xp, *own, w, g, tmp, *slots)
 
     @property
     def learning_rate(self) -> float | Schedule:
@@ -223,7 +245,7 @@ class Optimizer(Configured):
 
     def _kept(self) -> dict:
         """Attributes but for vectors; views and scratch memory are made anew."""
-        made = ("_blocks", "_gradients", "_clip", "_part", "_device", "_vectors")
+        made = ("_blocks", "_gradients", "_workers", "_clip", "_part", "_device", "_vectors")
         return {k: v for k, v in self.__dict__.items() if k not in made}
 
     def __getstate__(self) -> dict:
@@ -238,7 +260,7 @@ class Optimizer(Configured):
 class SGD(Optimizer):
     """``w -= learning_rate * g``."""
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array) -> None:
+    def rule(self, xp: Any, rate: Any, w: Array, g: Array, tmp: Array) -> None:
         xp.multiply(g, rate, out=tmp)
         w -= tmp
 
@@ -252,7 +274,7 @@ class Momentum(Optimizer):
         super().__init__(learning_rate, **options)
         self.momentum = self._number("momentum", momentum, below=1)
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
+    def rule(self, xp: Any, rate: Any, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
         velocity *= self.momentum
         velocity += g
         xp.multiply(velocity, rate, out=tmp)
@@ -262,7 +284,7 @@ class Momentum(Optimizer):
 class Nesterov(Momentum):
     """``v = momentum * v + g;  w -= learning_rate * (g + momentum * v)``, PyTorch's form. Nesterov, 1983."""
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
+    def rule(self, xp: Any, rate: Any, w: Array, g: Array, tmp: Array, velocity: Array) -> None:
         velocity *= self.momentum
         velocity += g
         xp.multiply(velocity, self.momentum, out=tmp)
@@ -280,7 +302,7 @@ class AdaGrad(Optimizer):
         super().__init__(learning_rate, **options)
         self.epsilon = self._number("epsilon", epsilon)
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
+    def rule(self, xp: Any, rate: Any, w: Array, g: Array, tmp: Array, squares: Array) -> None:
         xp.multiply(g, g, out=tmp)
         squares += tmp
         descend(xp, rate, w, g, squares, self.epsilon, tmp)
@@ -295,7 +317,7 @@ class RMSProp(Optimizer):
         super().__init__(learning_rate, **options)
         self.decay, self.epsilon = self._number("decay", decay, below=1), self._number("epsilon", epsilon)
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, squares: Array) -> None:
+    def rule(self, xp: Any, rate: Any, w: Array, g: Array, tmp: Array, squares: Array) -> None:
         squares *= self.decay
         xp.multiply(g, g, out=tmp)
         tmp *= 1 - self.decay
@@ -324,15 +346,17 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = self._number("beta1", beta1, below=1), self._number("beta2", beta2, below=1)
         self.epsilon = self._number("epsilon", epsilon)
 
-    def rule(self, xp: Any, rate: float, w: Array, g: Array, tmp: Array, mean: Array, squares: Array) -> None:
+    def numbers(self, rate: float) -> tuple[float, ...]:
         root = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.steps))
+        return rate * (1 - self.beta1) / (1 - self.beta1**self.steps) / root, self.epsilon / root
+
+    def rule(self, xp: Any, rate: Any, epsilon: Any, w: Array, g: Array, tmp: Array, mean: Array, squares: Array) -> None:
         mean *= self.beta1
         mean += g
         squares *= self.beta2
         xp.multiply(g, g, out=tmp)
         squares += tmp
-        rate *= (1 - self.beta1) / (1 - self.beta1**self.steps) / root
-        descend(xp, rate, w, mean, squares, self.epsilon / root, tmp)
+        descend(xp, rate, w, mean, squares, epsilon, tmp)
 
 
 class AdamW(Adam):
@@ -350,7 +374,7 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
 
 
-def descend(xp: Any, rate: float, w: Array, g: Array, squares: Array, epsilon: float, tmp: Array) -> None:
+def descend(xp: Any, rate: Any, w: Array, g: Array, squares: Array, epsilon: Any, tmp: Array) -> None:
     """``w -= rate * g / (sqrt(squares) + epsilon)``, the last line of every rule with a rate of its own per element."""
     xp.sqrt(squares, out=tmp)
     tmp += epsilon
