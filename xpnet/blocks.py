@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xpnet.backends.device import Array, Device, DTypeLike
-from xpnet.backends.recording import Namespace, recorded
+from xpnet.backends.recording import Namespace, same
 from xpnet.flow import Flow, backward_through, complete, forward_through
-from xpnet.stages import Plan
+from xpnet.stages import Plan, PlannedPass
 from xpnet.step import Arena, Pass, Scratch, Total
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LANES = 8  # partial sums of each gradient: so many workers can share a batch,
 LANE_BYTES = 1 << 27  # unless they would take more memory than this
+NOT_YET = "images are taken in blocks, of which there is no record yet"
 SUM_STEP = 16  # elements to whose multiples sums are aligned
 
 
@@ -153,7 +154,7 @@ class Cut:
 
     def forward(self, x: Array, step: Pass) -> Array:
         """Outputs of the whole batch."""
-        if x is not self.x:
+        if not same(x, self.x):
             step.xp.copyto(self.x, x)
         if self.forward_plan is None:
             self.caches = []
@@ -163,16 +164,16 @@ class Cut:
             self.forwards += 1
             self.made = {}
         else:
-            self.forward_plan.replay(step)
+            self._replay(self.forward_plan, step)
         step.lent.append(self.y)
-        return self.y
+        return step.seen(self.y)
 
     def backward(self, dy: Array, step: Pass) -> Array | None:
         """Gradient by the whole batch's inputs, if wanted; assigns those of the parameters."""
         if self.dy is None:
             self.dy = dy if is_lent(dy, step) else self._empty(self.y.shape)
             self.dx = self._empty(self.x.shape) if step.needs_dx else None
-        if dy is not self.dy:
+        if not same(dy, self.dy):
             step.xp.copyto(self.dy, dy)
         if self.backward_plan is None:
             record = self.forward_plan is not None and self.backwards > 0
@@ -180,10 +181,17 @@ class Cut:
             self.backwards += 1
             self.made = {}
         else:
-            self.backward_plan.replay(step)
-        if self.dx is not None:
-            step.lent.append(self.dx)
-        return self.dx
+            self._replay(self.backward_plan, step)
+        if self.dx is None:
+            return None
+        step.lent.append(self.dx)
+        return step.seen(self.dx)
+
+    def _replay(self, plan: Plan, step: Pass) -> None:
+        if step.plan:
+            step.plan.nest(plan)
+        else:
+            plan.replay(step.number)
 
     def _forward(self, block: Block) -> Flow:
         block.arena.reset()
@@ -198,6 +206,8 @@ class Cut:
 
     def _work(self, flow: Callable[[Block], Flow], step: Pass, record: bool) -> tuple[list, Plan | None]:
         """Run the layers block by block on this thread; what the flows return, and the plan if it was recorded."""
+        if step.plan:
+            step.plan.recorder.refuse(NOT_YET)
         plan = Plan(step, self.threads) if record else None
         with plan.recording() if plan else contextlib.nullcontext():
             joint = Part(step, self.joint, plan, self.shares)
@@ -244,7 +254,7 @@ class Cut:
 
 def is_lent(a: Array, step: Pass) -> bool:
     """Whether an array has a constant address: it is the output of another run of layers in this pass."""
-    return any(a is b for b in step.lent)
+    return any(same(a, b) for b in step.lent)
 
 
 class Shared:
@@ -278,7 +288,7 @@ class Shared:
     kept_bytes = 0
 
 
-class Part(Pass):
+class Part(PlannedPass):
     """What layers see of a pass that is made in parts; in a recording its arrays note what is done with them."""
 
     splits, is_part = False, True
@@ -296,35 +306,9 @@ class Part(Pass):
         if self.plan:
             self.plan.next_is(self.worker)
 
-    def seen(self, a: Array) -> Array:
-        return recorded(a) if self.plan else a
-
-    def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        if self.plan is None:
-            return self.arena.empty(shape, dtype)
-        found = self.arena.again(shape, dtype)
-        if found is None:
-            self.plan.recorder.refuse("a pass asks for other buffers than the one before")
-            found = self.device.empty(shape, dtype or self.dtype)
-        return recorded(found)
-
-    def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
-        return self.seen(self.arena.scratch.empty(shape, dtype))
-
-    def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
-        return self.seen(super().lasting(key, shape))
-
     @property
     def shares(self) -> Array:
         return self.device.constant(self._shares, self.dtype)
-
-    def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
-        if self.plan is None:
-            return super().uniform(shape, stream)
-        out = self.scratch(shape, "float32")
-        offset = self.row * math.prod(shape[1:])
-        self.plan.draw(self.device, self.network.seed, stream, offset, out)
-        return out
 
 
 class Block(Part):

@@ -204,12 +204,12 @@ class Sequential(Chain):
         Inference mode, ``batch_size`` rows at a time (``rows_at_a_time`` if None), which bounds memory. Changes nothing.
         """
         device, parameters = self.device, self.parameters
-        rows = self.as_input(x)
+        rows = self.as_rows(x)
         size = self.rows_at_a_time if batch_size is None else check_count("batch_size", batch_size)
         found = np.empty((len(rows), *self.output_shape), parameters.dtype)
         for start in range(0, len(rows), size):
             with device.use():
-                part, step = device.put(rows[start : start + size], parameters.dtype), self.step(training=False)
+                part, step = device.put(self.as_input(rows[start : start + size])), self.step(training=False)
                 step.forward_only = True
                 found[start : start + size] = device.get(self.forward(part, step)[0])
         return found
@@ -222,13 +222,18 @@ class Sequential(Chain):
 
     def as_input(self, x: Any, name: str = "x") -> Array:
         """Host or device rows, checked against the input shape; where they are, contiguous and in the network's dtype."""
+        rows = self.as_rows(x, name)
+        xp = self.device.xp if self.device.owns(rows) else np
+        with self.device.use():
+            return xp.ascontiguousarray(rows, self.parameters.dtype)
+
+    def as_rows(self, x: Any, name: str = "x") -> Array:
+        """Host or device rows, checked against the input shape, otherwise as they are."""
         rows = as_numbers(self.device, x, name)
         row_count(rows, name)
         if rows.shape[1:] != self.input_shape:
             raise ValueError(wrong_input(name, rows.shape, self.input_shape))
-        xp = self.device.xp if self.device.owns(rows) else np
-        with self.device.use():
-            return xp.ascontiguousarray(rows, self.parameters.dtype)
+        return rows
 
     def summary(self, batch_size: int = 32) -> str:
         """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xpnet.backends.device import Array
+from xpnet.backends.device import Array, DTypeLike
 from xpnet.backends.recording import Call, Recorder, plain, recorded
-
-if TYPE_CHECKING:
-    from xpnet.step import Pass
+from xpnet.step import Pass
 
 HANDING_OVER = 1 << 19  # elements that could be computed while threads are woken
 
@@ -74,9 +73,52 @@ class Plan:
         self.recorder.note(fill)
         fill()
 
-    def replay(self, step: Pass) -> None:
-        self._number[0] = step.number
+    def nest(self, other: Plan) -> None:
+        """Replay another plan, for the same step."""
+        number = self._number
+
+        def replay() -> None:
+            other.replay(number[0])
+
+        self.recorder.note(replay)
+        replay()
+
+    def replay(self, number: int) -> None:
+        """Make the calls again, for the step of this number."""
+        self._number[0] = number
         for alone, shares in self._stages:
             self._workers.replay([alone])
             if shares:
                 self._workers.replay(shares)
+
+
+class PlannedPass(Pass):
+    """A pass whose arrays note in its ``plan`` what is done with them; one without a plan computes only."""
+
+    plan: Plan | None
+
+    def seen(self, a: Array) -> Array:
+        return recorded(a) if self.plan else a
+
+    def keep(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        if self.plan is None:
+            return self.arena.empty(shape, dtype)
+        found = self.arena.again(shape, dtype)
+        if found is None:
+            self.plan.recorder.refuse("a pass asks for other buffers than the one before")
+            found = self.device.empty(shape, dtype or self.dtype)
+        return recorded(found)
+
+    def scratch(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> Array:
+        return self.seen(self.arena.scratch.empty(shape, dtype))
+
+    def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
+        return self.seen(super().lasting(key, shape))
+
+    def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
+        if self.plan is None:
+            return super().uniform(shape, stream)
+        out = self.scratch(shape, "float32")
+        offset = self.row * math.prod(shape[1:])
+        self.plan.draw(self.device, self.network.seed, stream, offset, out)
+        return out

@@ -17,6 +17,7 @@ from xpnet.backends.workers import one_blas_thread
 if TYPE_CHECKING:
     from xpnet.network import Sequential
     from xpnet.parameters import Parameter, Parameters
+    from xpnet.stages import Plan
 
 _UNHELD = 2  # references to a buffer that nobody outside holds: the container's and getrefcount's argument
 
@@ -251,6 +252,7 @@ class Pass:
 
     output_shape: tuple[int, ...]
     begun = forward_only = is_part = may_overwrite = False
+    plan: Plan | None = None  # that is being made of this pass
     parts: Array  # what the blocks of the batch have put into `part`, one row a block
     keep: Callable[..., Array]
     scratch: Callable[..., Array]
@@ -292,6 +294,10 @@ class Pass:
     def surroundings(self) -> contextlib.AbstractContextManager:
         """In which layers are called: on the device, or, where workers share the batch, with one thread for each product."""
         return one_blas_thread() if self.splits else self.device.use()
+
+    def seen(self, a: Array) -> Array:
+        """An array of the pass's, which tells the plan what is done with it where there is one."""
+        return a
 
     def result(self) -> Array:
         """A fresh 0-d array for a loss: the receiver's own."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet.backends import philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+from xpnet.backends.lanes import Lane, Like
 from xpnet.backends.workers import Workers, cores
 
 PIECES, PIECE_PRODUCTS = (8, 4, 2, 1), 1 << 22  # of a product that workers share: how many, multiplications in the smallest
@@ -126,6 +127,9 @@ class CPU(Device):
 
     def gather(self, a: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
         return np.take(a, rows, axis=0, out=out, mode="clip")  # the default mode copies through a temporary
+
+    def lane(self, like: Like) -> Lane:
+        return Lane(self, like)
 
     def dot(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         np.dot(a, b, out=out)

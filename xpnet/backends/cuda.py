@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet.backends import ledger, philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+from xpnet.backends.lanes import Like, StreamLane
 
 PHILOX = """
 // Philox4x64-10 (Salmon et al., SC 2011, table 2): c holds the counter, and then the four random words.
@@ -112,6 +113,17 @@ class CUDA(Device):
     def gather(self, a: Array, rows: Array, out: Array) -> Array:
         with self.use():
             return self.xp.take(a, rows, axis=0, out=out)
+
+    def lane(self, like: Like) -> StreamLane:
+        from cupyx import empty_pinned
+
+        with self.use():
+            return StreamLane(self, like, [empty_pinned(shape, dtype) for shape, dtype in like], self._feeding)
+
+    @functools.cached_property
+    def _feeding(self) -> Any:
+        """The stream on which rows are copied here."""
+        return self.xp.cuda.Stream(non_blocking=True)
 
     @functools.cached_property
     def _dot(self) -> Callable:

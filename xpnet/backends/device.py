@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from xpnet.backends.lanes import Lane, Like
 
 Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy ships no types
 DTypeLike = Any
@@ -78,6 +81,10 @@ class Device:
 
     def gather(self, a: Array, rows: Array, out: Array) -> Array:
         """``out[i] = a[rows[i]]`` along the first axis, with no temporary; ``rows`` are known to be in range."""
+        raise NotImplementedError
+
+    def lane(self, like: Like) -> Lane:
+        """Memory for rows on their way from the host (:mod:`xpnet.backends.lanes`): arrays of these shapes and dtypes."""
         raise NotImplementedError
 
     def dot(self, a: Array, b: Array, out: Array) -> Array:

@@ -85,6 +85,11 @@ def recorded(a: np.ndarray) -> Recorded:
     return a.view(Recorded)
 
 
+def same(a: Any, b: Any) -> bool:
+    """Whether two arrays are one, whoever tells of it."""
+    return a is b or (type(a) is Recorded and a.base is b and a.shape == b.shape)
+
+
 class Recorded(np.ndarray):
     """A NumPy array that tells the active recorder of every operation on it; without one it is like any other."""
 
@@ -96,7 +101,7 @@ class Recorded(np.ndarray):
             return f(*args)
         targets = plain(out) or _fresh(f(*args, **options))
         if method == "__call__" and not options and f not in OUT_BY_NAME:
-            call, args = f, args + targets  # quicker than by keyword
+            call, args = f, (*_as_arrays(args), *targets)  # quicker than by keyword
         else:
             call = functools.partial(f, out=targets, **options)
         _note(call, *args, writes=targets[0])
@@ -163,6 +168,14 @@ class Recorded(np.ndarray):
 
     def flatten(self, *args: Any, **options: Any) -> Any:
         return _computed(self, np.ndarray.flatten, *args, **options)
+
+
+def _as_arrays(args: tuple) -> tuple:
+    """Arguments of a ufunc with Python numbers as arrays of the others' type, which they are taken for: NumPy is quicker so."""
+    types = {a.dtype for a in args if isinstance(a, np.ndarray)}
+    if len(types) != 1 or (dtype := types.pop()).kind != "f":
+        return args
+    return tuple(np.array(a, dtype) if type(a) in (int, float) else a for a in args)
 
 
 def _has_mask(key: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.backends import ledger, philox
 from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
+from xpnet.backends.lanes import CopyingLane, Like
 from xpnet.backends.sim.array import fresh, ndarray, operand, upload
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.namespace import xp
@@ -82,6 +83,9 @@ class Sim(Device):
     def gather(self, a: ndarray, rows: ndarray, out: ndarray) -> ndarray:
         with self.place:
             return xp.take(a, rows, axis=0, out=out)
+
+    def lane(self, like: Like) -> CopyingLane:
+        return CopyingLane(self, like, [aligned_empty(shape, dtype) for shape, dtype in like])
 
     def dot(self, a: ndarray, b: ndarray, out: ndarray) -> ndarray:
         with self.place:
