@@ -37,6 +37,13 @@ def tests(session, device):
     session.run("pytest", f"--device={device}", *session.posargs)
 
 
+@nox.session
+def fast(session):
+    """The suite on the device cpu-fast, with Numba."""
+    session.install(".[fast]", *group("test"))
+    session.run("pytest", "--device=cpu-fast", *session.posargs)
+
+
 @nox.session(python=["3.11", "3.13"])
 @nox.parametrize("numpy", ["lowest", "newest"])
 def numpy(session, numpy):

@@ -63,7 +63,7 @@ def through_step(layer):
 
 # Calls that are refused at once, with nothing to be changed.
 CALLS = {
-    "unknown device": (lambda: xn.device("tpu"), ValueError, ("'tpu'", "'cpu', 'cuda'", "'sim'", "'auto'")),
+    "unknown device": (lambda: xn.device("tpu"), ValueError, ("'tpu'", "'cpu', 'cpu-fast', 'cuda'", "'sim'", "'auto'")),
     "device in capitals": (lambda: xn.device("CPU"), ValueError, ("'CPU'", "did you mean 'cpu'?")),
     "device gpu": (lambda: trainer_for(device="gpu:1"), ValueError, ("'gpu:1'", "did you mean 'cuda:1'?")),
     "device None": (lambda: trainer_for(device=None), TypeError, ("'cpu'", "NoneType")),

@@ -75,11 +75,12 @@ def check_number(where: str, value: Any, *, above: float | None = None, low: flo
     raise ValueError(f"{where}={value!r}{')' if '(' in where else ''}: it is a finite number {start}{end}")
 
 
-def check_finite(a: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinity in a host array, naming the first place."""
+def check_finite(a: np.ndarray, name: str, first: int = 0) -> None:
+    """Refuse NaN and infinity in a host array, naming the first place; the array may be a part that begins at row ``first``."""
     if a.dtype.kind == "f" and a.size and not (np.isfinite(a.min()) and np.isfinite(a.max())):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
-        raise ValueError(f"{name}: {a[place]} at index {place} (row {place[0]}): remove such rows or fill the gaps first")
+        found = tuple(int(i) for i in np.argwhere(~np.isfinite(a))[0])
+        place = (found[0] + first, *found[1:])
+        raise ValueError(f"{name}: {a[found]} at index {place} (row {place[0]}): remove such rows or fill the gaps first")
 
 
 def check_weights(weights: np.ndarray, name: str) -> None:

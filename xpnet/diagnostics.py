@@ -135,7 +135,7 @@ class Gauge(Watcher):
         parameters = self._watched.trainer.net.parameters
         start = 0
         for entry in parameters.trainable:
-            old = before[start : start + entry.size].reshape(entry.shape)
+            old = entry.shaped(before[start : start + entry.size])
             path, start = self._watched.holders[entry.name], start + entry.size
             self._add(path, "gradient", entry.grad)
             self._add(path, "update", entry.value - old)

@@ -37,6 +37,7 @@ def examine() -> dict[str, Any]:
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable_cores": _usable_cores()},
         "memory": _memory(),
         "numpy": {"version": np.__version__, "blas": _blas()},
+        "numba": _version("numba"),
         "cupy": [{"wheel": name, "version": importlib.metadata.version(name)} for name in probe.installed_wheels()],
     }
     return found | _examine_gpu(driver.ask())
@@ -51,6 +52,7 @@ def page(found: dict[str, Any]) -> str:
         ("CPU", f"{found['cpu']['model']}, {_cores(found['cpu'])}"),
         ("memory", _sizes(found["memory"])),
         ("NumPy", f"{found['numpy']['version']}, with {blas['name']} {blas['version']} on {_count(blas['threads'], 'thread')}"),
+        ("Numba", found["numba"] or 'not installed; pip install "xpnet[fast]" brings it, for device="cpu-fast"'),
         ("CuPy", " and ".join(wheels) or "not installed"),
         ("driver", _driver_row(found["driver"])),
         *([_gpu_row(gpu) for gpu in found["gpus"]] or [("GPU", "none")]),
@@ -131,6 +133,14 @@ def _free_memory(cupy: ModuleType, index: int) -> int | None:
         with cupy.cuda.Device(index):
             return cupy.cuda.runtime.memGetInfo()[0]
     except RuntimeError:
+        return None
+
+
+def _version(name: str) -> str | None:
+    """That of an installed library."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
         return None
 
 

@@ -74,7 +74,7 @@ def _twin(net: Sequential) -> Chain:
     """A copy of the network's layers, with parameters that have no memory."""
     twin = Chain.__new__(Chain)
     copies: dict[int, Any] = {}
-    parts = {name: vars(net)[name] for name in ("layers", "shapes", "_first", "_in_blocks")}
+    parts = {name: vars(net)[name] for name in ("layers", "shapes", "_first", "_in_blocks", "_fused", "_fused_in_blocks")}
     twin.__dict__.update(copy.deepcopy(parts, copies))
     for original in net.parameters.values():
         if id(original) in copies:
@@ -99,6 +99,7 @@ class Weightless(Device):
     def __init__(self, like: Device):
         super().__init__(like.name)
         self.kind, self.takes_blocks, self.workspace_bytes = like.kind, like.takes_blocks, like.workspace_bytes  # type: ignore[misc]
+        self.fuses = like.fuses  # type: ignore[misc]
         self.block_count, self.repeats = like.block_count, like.repeats  # type: ignore[method-assign]
         self.preferred_convolution = like.preferred_convolution  # type: ignore[method-assign]
         self.workers = getattr(like, "workers", None)
@@ -108,6 +109,16 @@ class Weightless(Device):
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
         return np.asarray(a, dtype)
+
+    def pointwise(self, kernel: Any, arrays: Any, numbers: Any = ()) -> None:
+        pass
+
+    def over_rows(self, kernel: Any, step: Any, *args: Any) -> None:
+        """Takes the memory that a GPU's kernels need, or NumPy."""
+        if self.takes_blocks:
+            kernel.twin(step, *args)
+        else:
+            list(kernel.launches(step, *args))
 
     def use(self) -> Any:
         return contextlib.nullcontext()

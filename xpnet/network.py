@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ class Sequential(Chain):
 
     debug = False
     in_blocks = False
+    fuses = True  # on devices that do; False: layer after layer
+    per_step = frozenset(("steps_begun",))
 
     def __init__(self, *layers: Layer):
         super().__init__(*layers)
@@ -75,7 +78,8 @@ class Sequential(Chain):
         if not self.layers:
             raise ValueError("Sequential() has no layers: there is nothing to build")
         if (dtype := np.dtype(dtype)).name not in FLOATS:
-            raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}")
+            hint = "; half precision is Trainer(..., precision='float16')" if dtype == np.float16 else ""
+            raise ValueError(f"Sequential.build(dtype={dtype.name!r}): choose one of {', '.join(FLOATS)}{hint}")
         target, seed = resolve(device).device, check_seed(seed)
         root = Maker(rebuilt=self._parameters)
         try:
@@ -129,6 +133,14 @@ class Sequential(Chain):
             self._forget_passes()
         return self
 
+    def copied(self, dtype: DTypeLike, instead: Mapping[Layer, Layer]) -> Sequential:
+        """An independent copy in another dtype, with other layers in the place of some; it takes no batch in blocks."""
+        twin = copy.deepcopy(self, {id(layer): other for layer, other in instead.items()})
+        twin.parameters.cast(dtype)
+        twin.in_blocks = False
+        twin._forget_passes()
+        return twin
+
     def freeze(self, *names: str | int) -> None:
         """Keep parameters from being updated: ``net.freeze(0)`` for layer 0, ``net.freeze("0.W")`` for one array."""
         self.parameters.freeze(*map(str, names))
@@ -155,17 +167,25 @@ class Sequential(Chain):
         parameters = self._parameters
         if parameters is None:
             parameters = self.parameters  # raises
-        if number is None:
-            number = self.steps_begun
-            if training:  # else another thread's count could be written over
-                self.steps_begun = number + 1
+        if number is None:  # only training counts: another thread's count could be written over
+            number = self.count_step() if training else self.steps_begun
         return Pass(self, parameters, self._results, training, number, count, row, needs_dx)
+
+    def fresh_result(self) -> Array:
+        """A 0-d array of the device for a loss: the receiver's own."""
+        return self._results.next()
+
+    def count_step(self) -> int:
+        """The number of the training pass that begins."""
+        number = self.steps_begun
+        self.steps_begun = number + 1
+        return number
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:
         """Outputs (N, *output_shape) for ``x`` (N, *input_shape) on the network's device, and what ``backward`` needs."""
         if self._parameters is None:
             return super().forward(x, step)  # a layer of another network
-        self._check_input(x, step)
+        self.check_input(x, step)
         with step.surroundings():
             step.begin(x)
             outputs, cache = super().forward(x, step)
@@ -243,7 +263,8 @@ class Sequential(Chain):
         """
         return summarize(self, check_count("summary(batch_size", batch_size))
 
-    def _check_input(self, x: Array, step: Pass) -> None:
+    def check_input(self, x: Array, step: Pass) -> None:
+        """Refuse inputs that a pass cannot begin with."""
         if step.network is not self or step.begun:
             why = "of this network has been used already" if step.network is self else "was made by another network"
             raise RuntimeError(f"forward: the step {why}: make one for each forward pass by net.step(training=...)")

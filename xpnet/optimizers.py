@@ -12,14 +12,28 @@ from typing import Any, ClassVar, NamedTuple
 
 from xpnet.backends import ledger, resolve
 from xpnet.backends.device import Array, Device
+from xpnet.backends.recording import recorded
 from xpnet.checks import check_number
-from xpnet.layers.base import Configured
+from xpnet.layers.base import Recordable
 from xpnet.parameters import Parameters
+from xpnet.pointwise import Kernel, NotPointwise, Tape, Traced
 from xpnet.schedules import Schedule, as_schedule
+from xpnet.stages import Plan
+
+SHARED = 1 << 20  # parameters from which workers share an update whose products BLAS threads compute: handing over takes 0.1 ms
+KERNELS = 16  # of one optimizer, after which no more are compiled
+#: Attributes that are made anew for a copy, and with them all that a rule must not depend on when it is traced.
+MADE = frozenset(
+    "_blocks _segments _gradients _workers _clip _part _skip _mask _device _vectors _traced _loops _kernels".split()
+)
+UNTRACED = MADE | frozenset(("_steps", "_schedule", "_learning_rate", "_parameters", "_version", "_plan", "not_fused"))
 
 
 class Block(NamedTuple):
-    """Views of neighbouring elements: weights, gradients, the rule's own vectors, and scratch memory."""
+    """Views of neighbouring elements: weights, gradients, the rule's own vectors, and scratch memory.
+
+    ``before`` has room for weights and the rule's own vectors as they were, where an update may be taken back.
+    """
 
     w: Array
     g: Array
@@ -27,9 +41,10 @@ class Block(NamedTuple):
     tmp: Array
     adjusted: Array
     decay: bool
+    before: tuple[Array, ...] = ()
 
 
-class Optimizer(Configured):
+class Optimizer(Recordable):
     """Base of update rules; one of your own names its vectors in ``slots`` and overrides :meth:`rule`.
 
     Keyword arguments of every rule:
@@ -43,6 +58,14 @@ class Optimizer(Configured):
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+    #: On a device that fuses, why the rule is not computed as one kernel; empty where it is.
+    not_fused = ""
+    per_step = frozenset(("steps", "_steps", "learning_rate", "_learning_rate", "_schedule"))  # they reach rules as numbers
+    _plan: Plan | None = None
+    _skip: Array | None = None
+    _mask: Array
+    _blocks: list[list[Block]]
+    _kernels: set[Kernel]
 
     def __init__(
         self,
@@ -84,9 +107,15 @@ class Optimizer(Configured):
         """
         raise NotImplementedError(f"{type(self).__name__} has no rule(xp, rate, w, g, tmp, *slots)")
 
-    def update(self, parameters: Parameters) -> None:
-        """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned."""
+    def update(self, parameters: Parameters, skip: Array | None = None) -> None:
+        """One update of every parameter that is not frozen, from the gradients that ``backward`` assigned.
+
+        ``skip``, a 0-d array of the device: where it is 1 and not 0, parameters and the rule's vectors stay as they are
+        (``steps`` counts on: the host does not know). Whoever gives one gives the same array each time.
+        """
         self.prepare(parameters)
+        if skip is not self._skip:
+            self._skip_by(skip)
         self.apply(self.advance())
         ledger.step_ended()
 
@@ -94,7 +123,7 @@ class Optimizer(Configured):
         """Have the vectors for these parameters."""
         if not isinstance(parameters, Parameters):
             raise TypeError(f"{type(self).__name__}.update takes net.parameters, not a {type(parameters).__name__}")
-        workers = parameters.device.workers if parameters.in_blocks else None
+        workers = sharing(parameters)
         version = (parameters.version, self.decay_all, bool(self.weight_decay or self.l2), workers and workers.count)
         if parameters is not self._parameters or version != self._version:
             self._bind(parameters, version)
@@ -108,26 +137,73 @@ class Optimizer(Configured):
 
     def apply(self, numbers: Sequence[Any]) -> None:
         """Update the prepared parameters; ``numbers`` as :meth:`advance` gave them, floats or 0-d arrays of the device."""
-        workers = self._workers
-        with self._device.use():
-            xp = self._device.xp
+        device = self._device
+        with device.use():
             if self.clip_norm is not None:
-                self._measure_norm(xp)
-            if workers is None:
-                self._update(xp, numbers, self._blocks[0])
+                self._measure_norm(device.xp)
+            if device.fuses and self._has_loops(len(numbers)):
+                given = (*numbers, self._clip, self._skip)
+                for (kernel, _, used), arrays in self._loops:
+                    device.pointwise(kernel, arrays, [given[i] for i in used])
             else:
-                workers.replay([[(self._update, (xp, numbers, blocks))] for blocks in self._blocks])
+                self._apply_in_blocks(device.xp, numbers)
+
+    def _skip_by(self, skip: Array | None) -> None:
+        self._skip, self._mask = skip, self._device.empty((), "bool")
+        self._blocks = []
+
+    def _apply_in_blocks(self, xp: Any, numbers: Sequence[Any]) -> None:
+        if self._skip is not None:
+            xp.greater(self._skip, 0, out=self._mask)
+        workers, blocks = self._workers, self._made_blocks()
+        if workers is None:
+            self._update(xp, numbers, blocks[0])
+        elif self._plan:
+            for worker, share in enumerate(blocks):
+                self._plan.next_is(worker)
+                self._update(xp, numbers, share)
+            self._plan.end_stage()
+        else:
+            workers.replay([[(self._update, (xp, numbers, share))] for share in blocks])
+
+    def planned(self, plan: Plan) -> Optimizer:
+        """This optimizer, prepared, with arrays that note in a plan what is done with them."""
+        twin = object.__new__(type(self))
+        vars(twin).update(
+            vars(self),
+            _plan=plan,
+            _blocks=[[Block(*map(_seen, block)) for block in blocks] for blocks in self._made_blocks()],
+            _gradients=_seen(self._gradients),
+            _clip=recorded(self._clip),
+            _part=recorded(self._part),
+        )
+        return twin
 
     def _update(self, xp: Any, numbers: Sequence[Any], blocks: list[Block]) -> None:
         plain = self.clip_norm is None and not self.l2
         keep, *own = numbers
         for block in blocks:
-            w, g, slots, tmp, _, decay = block
+            w, g, slots, tmp, _, decay, before = block
+            for old, a in zip(before, (w, *slots), strict=False):
+                xp.copyto(old, a)
             if not plain:
                 g = self._adjust(xp, block)
             if self.weight_decay and decay:
                 xp.multiply(w, keep, out=w)
             self.rule(xp, *own, w, g, tmp, *slots)
+            for old, a in zip(before, (w, *slots), strict=False):
+                xp.copyto(a, old, where=self._mask)
+
+    @property
+    def steps(self) -> int:
+        """Updates so far, with the one under way."""
+        if self._plan:
+            self._plan.recorder.refuse(f"{type(self).__name__}.rule reads steps, which belongs into numbers(rate)")
+        return self._steps
+
+    @steps.setter
+    def steps(self, count: int) -> None:
+        self._steps = count
 
     @property
     def learning_rate(self) -> float | Schedule:
@@ -186,7 +262,7 @@ class Optimizer(Configured):
         xp.minimum(clip, 1, out=clip)
 
     def _bind(self, parameters: Parameters, version: tuple) -> None:
-        """Make the vectors once, and cut them and the parameters' into blocks."""
+        """Make the vectors once, and forget what was made of earlier ones."""
         if self._parameters is not None and parameters is not self._parameters:
             raise ValueError(
                 f"this {type(self).__name__} has begun to train another network (or this one before it was built "
@@ -201,38 +277,85 @@ class Optimizer(Configured):
                 vectors[name][...] = 0 if before is None else self._moved(before, device)
             self._vectors, self._device = vectors, device
             self._clip, self._part = (device.empty((), parameters.dtype) for _ in range(2))
-            self._cut(parameters, device.block_size or max(n, 1), device.workers.count if parameters.in_blocks else 1)
+            by_decay = not self.decay_all and bool(self.weight_decay or self.l2)  # else fewer, longer segments
+            self._segments = parameters.segments(by_decay=by_decay)
+            self._gradients = [parameters.grad[s.start : s.stop] for s in self._segments]
+            self._blocks, self._traced, self._kernels = [], None, set()  # made when they are needed
         self._parameters, self._version = parameters, version
 
     def _moved(self, vector: Array, device: Device) -> Array:
         return vector if device == self._device else device.put(self._device.get(vector))
 
-    def _cut(self, parameters: Parameters, size: int, workers: int) -> None:
+    def _made_blocks(self) -> list[list[Block]]:
+        if not self._blocks:
+            vars(self)["_blocks"] = self._cut(self._workers.count if self._workers else 1)
+        return self._blocks
+
+    def _cut(self, workers: int) -> list[list[Block]]:
         """Blocks of neighbouring elements, in one list for each worker, with scratch memory of its own."""
-        device = parameters.device
-        by_decay = not self.decay_all and bool(self.weight_decay or self.l2)  # else fewer, longer blocks
-        segments = parameters.segments(by_decay=by_decay)
-        spans = [(a, min(a + size, s.stop), s.decay) for s in segments for a in range(s.start, s.stop, size)]
-        longest = max((b - a for a, b, _ in spans), default=0)
-        vectors = [self._vectors[name] for name in self.slots]
-        self._gradients = [parameters.grad[s.start : s.stop] for s in segments]
-        self._blocks = []
-        workers = max(min(workers, len(spans)), 1)
+        device, longest = self._device, max((s.stop - s.start for s in self._segments), default=0)
+        size = min(device.block_size or longest, longest)
+        spans = [(a, min(a + size, s.stop), s.decay) for s in self._segments for a in range(s.start, s.stop, size)]
+        workers, found = max(min(workers, len(spans)), 1), []
         for k in range(workers):
-            tmp, adjusted = (device.empty((longest,), parameters.dtype) for _ in range(2))
-            self._blocks.append(
-                [
-                    Block(
-                        parameters.value[a:b],
-                        parameters.grad[a:b],
-                        tuple(v[a:b] for v in vectors),
-                        tmp[: b - a],
-                        adjusted[: b - a],
-                        decay,
-                    )
-                    for a, b, decay in spans[len(spans) * k // workers : len(spans) * (k + 1) // workers]
-                ]
-            )
+            scratch = [device.empty((size,), self._clip.dtype) for _ in range(2 + self._undone)]
+            mine = spans[len(spans) * k // workers : len(spans) * (k + 1) // workers]
+            found.append([self._block(*span, scratch) for span in mine])
+        return found
+
+    def _block(self, start: int, stop: int, decay: bool, scratch: list[Array]) -> Block:
+        tmp, adjusted, *before = (a[: stop - start] for a in scratch)
+        return Block(*self._views(start, stop), tmp, adjusted, decay, tuple(before))
+
+    @property
+    def _undone(self) -> int:
+        """How many vectors may have to be put back: weights and the rule's own."""
+        return 0 if self._skip is None else 1 + len(self.slots)
+
+    def _views(self, start: int, stop: int) -> tuple[Array, Array, tuple[Array, ...]]:
+        """Weights, gradients and the rule's own vectors from one element to another."""
+        whole: Any = self._parameters
+        vectors = tuple(self._vectors[name][start:stop] for name in self.slots)
+        return whole.value[start:stop], whole.grad[start:stop], vectors
+
+    def _has_loops(self, numbers: int) -> bool:
+        """Whether the update is one kernel for each segment; traced anew where an attribute was set since."""
+        if self._traced != self.changes:
+            vars(self).update(_traced=self.changes, _loops=self._trace_all(numbers))
+        return bool(self._loops)
+
+    def _trace_all(self, numbers: int) -> list[tuple[Traced, list[Array]]]:
+        """For each segment the kernel and its arrays; none where the rule is not computed element by element."""
+        found, reason = [], ""
+        try:
+            for segment in self._segments:
+                traced = self._trace(numbers, segment.decay)
+                w, g, slots = self._views(segment.start, segment.stop)
+                found.append((traced, [(w, g, *slots)[i] for i in traced.arrays]))
+                self._kernels.add(traced.kernel)
+            if len(self._kernels) > KERNELS:
+                raise NotPointwise("it changes again and again")
+        except Exception as error:  # whatever a rule does with symbols: what is wrong with it shows when it runs itself
+            found, reason = [], f"{type(error).__name__}: {error}"
+        vars(self)["not_fused"] = reason
+        return found
+
+    def _trace(self, numbers: int, decay: bool) -> Traced:
+        """:meth:`_update` of symbols, by an optimizer that knows only what does not differ from step to step."""
+        tape = Tape(self._clip.dtype)
+        w, g, *slots = (tape.array(writable=i != 1) for i in range(2 + len(self.slots)))
+        given = [tape.number() for _ in range(numbers)]
+        known = {k: v for k, v in vars(self).items() if k not in UNTRACED} | {"_clip": tape.number()}
+        if self._skip is not None:
+            known["_mask"] = tape.record("greater", (tape.number(), 0))
+        twin = object.__new__(type(self))
+        vars(twin).update(known)
+        tmp, adjusted, *before = (tape.empty() for _ in range(2 + self._undone))
+        twin._update(tape.xp, given, [Block(w, g, tuple(slots), tmp, adjusted, decay, tuple(before))])
+        if vars(twin) != known:
+            raise NotPointwise("the rule changes the optimizer")
+        ends = [(i, symbol) for i, symbol in enumerate((w, g, *slots)) if symbol.operand != ("array", i)]
+        return tape.kernel(type(self).__name__, ends)
 
     def __deepcopy__(self, memo: dict) -> Optimizer:
         """A copy with its vectors on the same device, so that nothing waits for it."""
@@ -245,8 +368,7 @@ class Optimizer(Configured):
 
     def _kept(self) -> dict:
         """Attributes but for vectors; views and scratch memory are made anew."""
-        made = ("_blocks", "_gradients", "_workers", "_clip", "_part", "_device", "_vectors")
-        return {k: v for k, v in self.__dict__.items() if k not in made}
+        return {k: v for k, v in self.__dict__.items() if k not in MADE}
 
     def __getstate__(self) -> dict:
         """Vectors as host arrays."""
@@ -372,6 +494,19 @@ class AdamW(Adam):
         **options: Any,
     ):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, **options)
+
+
+def _seen(part: Any) -> Any:
+    """The same with arrays that tell what is done with them."""
+    if isinstance(part, tuple | list):
+        return type(part)(map(_seen, part))
+    return recorded(part) if hasattr(part, "dtype") else part
+
+
+def sharing(parameters: Parameters) -> Any:
+    """The workers who share an update: of networks that take batches in blocks, and of vectors long enough; else None."""
+    workers = parameters.device.workers
+    return workers if workers and (parameters.in_blocks or parameters.value.size >= SHARED) else None
 
 
 def descend(xp: Any, rate: Any, w: Array, g: Array, squares: Array, epsilon: Any, tmp: Array) -> None:

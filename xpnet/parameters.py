@@ -21,18 +21,26 @@ from xpnet.backends.device import Array, Device, DTypeLike
 class Parameter:
     """One named array of a layer: ``value`` and, if trainable, ``grad`` are views of the flat vectors.
 
-    ``decay`` tells whether weight decay and L2 act on it, ``frozen`` whether optimizers pass it by.
+    ``decay`` tells whether weight decay and L2 act on it, ``frozen`` whether optimizers pass it by, ``transposed`` whether
+    its elements lie in memory in the order of its transpose.
     Copied or pickled without its network, a parameter comes back unbuilt: the views belong to the network.
     """
 
     value: Array
     grad: Array
 
-    def __init__(self, name: str, shape: tuple[int, ...], *, decay: bool = True, trainable: bool = True):
+    def __init__(
+        self, name: str, shape: tuple[int, ...], *, decay: bool = True, trainable: bool = True, transposed: bool = False
+    ):
         self.name, self.shape, self.decay, self.trainable = name, tuple(shape), decay, trainable
+        self.transposed = transposed
         self.size = math.prod(self.shape)
         self.frozen = False
         self.owner: weakref.ref[Parameters] | None = None
+
+    def shaped(self, part: Any) -> Any:
+        """Its elements of a flat vector in its shape: a view."""
+        return part.reshape(self.shape[::-1]).T if self.transposed else part.reshape(self.shape)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("value", "grad") and name in vars(self):
@@ -100,6 +108,12 @@ class Parameters(Mapping[str, Parameter]):
         if device != self.device:
             self.bind(device, *(self.device.get(v) for v in (self.value, self.grad, self.state)))
 
+    def cast(self, dtype: DTypeLike) -> None:
+        """Hold the three vectors in another dtype."""
+        self.dtype = np.dtype(dtype)
+        with self.device.use():
+            self.bind(self.device, *(v.astype(self.dtype) for v in (self.value, self.grad, self.state)))
+
     def fill(self, name: str, values: np.ndarray) -> None:
         """Set one parameter from a host array of its shape."""
         target = self._entries[name]
@@ -112,7 +126,7 @@ class Parameters(Mapping[str, Parameter]):
         """Copy of every parameter and running statistic, by name, as NumPy arrays of the caller's own."""
         entries = self.trainable + self.running
         parts = _cut(self.trainable, self.device.get(self.value)) + _cut(self.running, self.device.get(self.state))
-        return {entry.name: part for entry, part in zip(entries, parts, strict=True)}
+        return {entry.name: np.asarray(part, order="C") for entry, part in zip(entries, parts, strict=True)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Overwrite all parameters and running statistics, as :meth:`snapshot` gave them; checked before any changes."""
@@ -206,9 +220,11 @@ class Maker:
             self.paths: dict[int, str] = {}
             self.before: list[tuple[Any, dict]] = []
 
-    def parameter(self, name: str, shape: tuple[int, ...], init: Callable, *, decay: bool = True) -> Parameter:
-        """Declare a trainable array, initialised by ``init(rng, shape)``."""
-        return self._add(Parameter(self._path(name), shape, decay=decay), init)
+    def parameter(
+        self, name: str, shape: tuple[int, ...], init: Callable, *, decay: bool = True, transposed: bool = False
+    ) -> Parameter:
+        """Declare a trainable array, initialised by ``init(rng, shape)``; ``transposed``: its transpose is C-ordered."""
+        return self._add(Parameter(self._path(name), shape, decay=decay, transposed=transposed), init)
 
     def state(self, name: str, shape: tuple[int, ...], init: Callable) -> Parameter:
         """Declare running statistics: saved with the network, never trained; write only where ``step.updates_state``."""
@@ -279,4 +295,4 @@ def _view(entries: list[Parameter], vector: Array, attribute: str) -> None:
 
 def _cut(entries: list[Parameter], vector: Any) -> list[Any]:
     stops = itertools.accumulate(entry.size for entry in entries)
-    return [vector[stop - e.size : stop].reshape(e.shape) for e, stop in zip(entries, stops, strict=True)]
+    return [entry.shaped(vector[stop - entry.size : stop]) for entry, stop in zip(entries, stops, strict=True)]

@@ -234,7 +234,7 @@ def _nothing_seen(first: Twin, second: Twin, steps: int, rtol: float | None) -> 
     return Parity((first.device.name, second.device.name), steps, rtol, rows)
 
 
-def _batches(trainer: Trainer, x: np.ndarray, y: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(trainer: Trainer, x: Any, y: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The minibatches of ``trainer.fit``, epoch after epoch without end."""
     for epoch in itertools.count(trainer.epoch):
         order = row_order(len(x), trainer.seed, epoch)

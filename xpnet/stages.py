@@ -95,7 +95,7 @@ class Plan:
 class PlannedPass(Pass):
     """A pass whose arrays note in its ``plan`` what is done with them; one without a plan computes only."""
 
-    plan: Plan | None
+    plan: Plan | None = None
 
     def seen(self, a: Array) -> Array:
         return recorded(a) if self.plan else a

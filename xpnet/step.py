@@ -263,7 +263,7 @@ class Pass:
         parameters: Parameters,
         results: Results,
         training: bool,
-        number: int,
+        number: int | Array,
         count: Array | float | None,
         row: int,
         needs_dx: bool,
@@ -277,6 +277,11 @@ class Pass:
         self.checks_gradients = network.debug or self.device.poisons
         self.splits = network.in_blocks and self.device.takes_blocks
         self.lent: list[Array] = []
+
+    @property
+    def fuses(self) -> bool:
+        """Whether neighbouring layers that one kernel computes are taken together."""
+        return self.network.fuses and self.device.fuses
 
     def begin(self, x: Array) -> None:
         """Take the buffers for an input of this shape; they go back when this object dies."""

@@ -40,7 +40,7 @@ class Watched:
 
     ``layers`` maps the path of every layer, at any depth, to it ("" is the network), ``holders`` the name of every
     parameter and running statistic to the path of the layer that it belongs to. Errors carry a note of their place that
-    begins with ``verb``.
+    begins with ``verb``. Its steps are in the network's own dtype, whatever the trainer's ``precision``.
     """
 
     watcher: Watcher
@@ -54,8 +54,10 @@ class Watched:
         except Exception as error:
             raise TypeError(f"{verb} works on a copy of the trainer, and it holds what has none: {error}") from error
         self.trainer.device = device
+        self.trainer.precision = self.trainer.half = None
+        self.trainer.records.wanted = False  # layers are watched as they run
         net = self.trainer.build(shape).net
-        net.in_blocks = False  # layer after layer, each for the whole batch
+        net.in_blocks = net.fuses = False  # layer after layer, each for the whole batch
         self.layers = {"": net, **net.layer_paths}
         self.holders = {name: holder(name, net.layer_paths) for name in net.parameters}
 

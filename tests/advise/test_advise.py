@@ -35,7 +35,7 @@ def test_the_book_s_net_is_the_cpu_s(monkeypatch):
     found = advise("book", gpus=[gpu_profile("H200"), gpu_profile("T4")])
     page = str(found)
     first, second = page.splitlines()[:2]
-    assert re.match(r"CPU: at batch 10 the GPU \(H200, predicted\) takes [\d.]+x as long", first)
+    assert re.match(r"(CPU: at batch 10 the GPU|Too close to call at batch 10) \(H200, predicted\)", first)
     assert "T4" in second
     for part in (
         "rows a second",
@@ -165,7 +165,7 @@ def test_rows_are_repeated_and_kept():
 def test_the_command(capsys):
     assert main(["advise", "book", "--gpu", "rtx 4090", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["gpus"][0]["verdict"].startswith("CPU: at batch 10")
+    assert re.match("(CPU: at|Too close to call at) batch 10", found["gpus"][0]["verdict"])
     assert {"cpu", "cpu_line", "cpu_predicted", "cpu_error", "ceilings", "what_if", "machine"} <= found.keys()
 
 

@@ -22,7 +22,8 @@ def works(name: str, rows: int, threads: int = 2) -> tuple[Work, Work]:
 @pytest.mark.parametrize("name", ["784-30-10", "784-256-128-10"])
 def test_cpu_and_gpu_are_asked_for_the_same_products(name):
     cpu, gpu = works(name, 16)
-    assert cpu.total("flops") == gpu.total("flops")
+    of_matrices = [sum(t.flops for t in work.tasks if t.name == "matmul") for work in (cpu, gpu)]
+    assert of_matrices[0] == of_matrices[1] > 0.99 * cpu.total("flops")  # sums are products with ones to NumPy alone
     sizes = list(map(int, name.split("-")))
     forward = sum(a * b for a, b in itertools.pairwise(sizes))
     assert cpu.total("flops") >= 2 * 16 * (3 * forward - sizes[0] * sizes[1])  # no gradient by the first layer's input

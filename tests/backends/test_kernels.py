@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from pointwise_helpers import ACTIVATIONS, kernels
 
+import xpnet as xn
 from xpnet.backends.cuda import DOT_KERNEL, UNIFORM_KERNEL
+from xpnet.layers.fused import Body, Loop
+from xpnet.pointwise.cuda import elementwise
+from xpnet.training.half import scale_kernel
 
 pytestmark = pytest.mark.kernels
 
@@ -20,13 +25,13 @@ def cupy():
     return module
 
 
-def generated_source(cupy, kernel):
+def generated_source(cupy, kernel, is_array):
     """The source that CuPy 14.2 would make of the kernel for contiguous one-dimensional arrays (its private functions)."""
     from cupy._core import _carray, _kernel, _scalar
 
     def info(parameter):
-        kind, of = (ARRAY, cupy.ndarray) if parameter.raw else (SCALAR, _scalar.CScalar)
-        return _kernel._ArgInfo(kind, of, np.dtype(parameter.dtype), int(parameter.raw), True, True)
+        kind, of = (ARRAY, cupy.ndarray) if is_array(parameter) else (SCALAR, _scalar.CScalar)
+        return _kernel._ArgInfo(kind, of, np.dtype(parameter.dtype), int(is_array(parameter)), True, True)
 
     *parameters, _ = kernel.params  # the last is the index, which CuPy adds
     infos = (*map(info, parameters), _kernel._ArgInfo(INDEXER, _carray.Indexer, None, 1, True, True))
@@ -71,7 +76,32 @@ def compiled(cupy, monkeypatch):
 @pytest.mark.parametrize("arch", ["75", "80", "90"])
 def test_uniform_compiles(cupy, compiled, arch):
     kernel = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
-    assert compiled(generated_source(cupy, kernel), arch).startswith(b"\x7fELF")
+    assert compiled(generated_source(cupy, kernel, lambda p: p.raw), arch).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("arch", ["75", "80", "90"])
+def test_updates_and_activations_compile(cupy, compiled, arch, dtype):
+    for kernel in map(elementwise, kernels(dtype)):
+        source = generated_source(cupy, cupy.ElementwiseKernel(**kernel), lambda p: not p.name.startswith("n"))
+        assert compiled(source, arch).startswith(b"\x7fELF")
+
+
+def of_half_steps():
+    """What training in half precision adds: activations in half, updates that may be skipped, the loss scale."""
+    loops = [loop for layer in ACTIVATIONS.values() for loop in vars(Body(layer, "float16", bias=True)).values()]
+    found = [loop._variant(True, True).kernel for loop in loops if isinstance(loop, Loop)]
+    net, optimizer = xn.Sequential(xn.Affine(3)).build((2,)), xn.AdamW(clip_norm=1.0)
+    optimizer.update(net.parameters, skip=np.zeros((), np.float32))
+    assert optimizer._has_loops(len(optimizer.advance())), optimizer.not_fused
+    return [*found, *(traced.kernel for traced, _ in optimizer._loops), *(scale_kernel(d).kernel for d in (True, False))]
+
+
+@pytest.mark.parametrize("arch", ["75", "80", "90"])
+def test_half_precision_compiles(cupy, compiled, arch):
+    for kernel in of_half_steps():
+        made = cupy.ElementwiseKernel(**elementwise(kernel))
+        assert compiled(generated_source(cupy, made, lambda p: not p.name.startswith("n")), arch).startswith(b"\x7fELF")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -84,4 +114,4 @@ def test_dot_compiles(cupy, compiled, arch, dtype):
 def test_a_wrong_kernel_does_not_compile(cupy, compiled):
     wrong = UNIFORM_KERNEL | {"operation": "out[i] = undefined_name"}
     with pytest.raises(cupy.cuda.compiler.CompileException, match="undefined_name"):
-        compiled(generated_source(cupy, cupy.ElementwiseKernel(**wrong)), "90")
+        compiled(generated_source(cupy, cupy.ElementwiseKernel(**wrong), lambda p: p.raw), "90")

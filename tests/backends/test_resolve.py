@@ -131,7 +131,7 @@ def test_gpus_by_name(install, name, full):
 
 @pytest.mark.parametrize("name", ["", "tpu", "cuda:", "cuda:-1", "cuda:x", "cuda:0 ", "auto:1", "cpu:1", "sim:1.0"])
 def test_other_names_are_refused_with_the_valid_ones(name):
-    with pytest.raises(ValueError, match=r"'cpu', 'cuda' .*, 'cuda:1', 'sim', 'sim:1' or 'auto'"):
+    with pytest.raises(ValueError, match=r"'cpu', 'cpu-fast', 'cuda' .*, 'cuda:1', 'sim', 'sim:1' or 'auto'"):
         backends.device(name)
 
 

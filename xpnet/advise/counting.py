@@ -26,7 +26,7 @@ def gpu_work(make: Callable[[str], Trainer], x: np.ndarray, y: np.ndarray) -> Wo
     for _ in range(WARM_UP):
         trainer.step(rows, targets)
     tasks: list[Task] = []
-    with ledger.ledger(each=lambda name, arrays, flops: tasks.append(task(name, arrays, flops))) as seen:
+    with ledger.ledger(each=lambda name, arrays, flops, _: tasks.append(task(name, arrays, flops))) as seen:
         trainer.step(rows, targets)
     copies = [e.nbytes / e.times for e in seen.events.values() if e.kind in ("h2d", "d2h") for _ in range(e.times)]
     return Work([Section([tasks])], copies=copies, syncs=seen.syncs)

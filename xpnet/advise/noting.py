@@ -39,6 +39,8 @@ class Sections(Recorder):
         self.sections: list[Section] = []
 
     def note(self, f: Callable, *args: Any, writes: Any = None) -> None:
+        if getattr(f, "__func__", None) is NotingWorkers.replay:
+            return  # which tells of its calls itself
         before = len(self.calls)
         super().note(f, *args, writes=writes)
         for call in self.calls[before:]:
@@ -50,6 +52,8 @@ class Sections(Recorder):
 
 class Noting(CPU):
     """The CPU with arrays that tell the recorder ``noted`` of every operation while it is active."""
+
+    records = False  # the layers' calls are of interest
 
     def __init__(self, threads: int):
         super().__init__("cpu, noted")  # devices are told apart by their names

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends import philox
+from xpnet.backends import philox, recording
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
 from xpnet.backends.lanes import Lane, Like
 from xpnet.backends.workers import Workers, cores
 
 PIECES, PIECE_PRODUCTS = (8, 4, 2, 1), 1 << 22  # of a product that workers share: how many, multiplications in the smallest
 SIMD = 16  # elements to whose multiples the pieces are cut
+UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 ALIGNMENT = 64  # a cache line; malloc's 16 halve the speed of every wide pass
 
 
@@ -50,7 +51,7 @@ class CPU(Device):
     kind = "cpu"
     xp = np
     block_size = 1 << 16  # 64 Ki elements: four float32 operands fit a 2 MiB level-2 cache
-    takes_blocks = True
+    takes_blocks = records = True
     block_bytes = 1 << 19  # of the largest array of a block of rows
     workspace_bytes = 600 << 10  # so that an array of a convolution's workspace, with two more, fits that cache
     _here = contextlib.nullcontext()
@@ -82,7 +83,7 @@ class CPU(Device):
         parts = [slice(start, start + size) for start in range(0, max(n, m), size)]
         calls = [(np.matmul, (a[p], b, out[p]) if n > m else (a, b[:, p], out[:, p])) for p in parts]
         share = -(-len(calls) // self.workers.count)
-        self.workers.replay([calls[i : i + share] for i in range(0, len(calls), share)])
+        recording.call(self.workers.replay, [calls[i : i + share] for i in range(0, len(calls), share)])
         return out
 
     def relu(self, a: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -139,6 +140,8 @@ class CPU(Device):
         return philox.fill_uniform(key, stream, step, offset, out)
 
     def check_range(self, indices: np.ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
+        if not indices.size or np.maximum.reduce(indices.view(UNSIGNED[indices.itemsize]), axis=None) < stop:
+            return None  # negative ones are large there
         used = indices if ignore is None else indices[indices != ignore]
         if not used.size:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +12,9 @@ import numpy as np
 
 from xpnet.backends import ledger, philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+from xpnet.backends.rows import RowKernel
+from xpnet.pointwise import Kernel
+from xpnet.pointwise.cuda import elementwise
 from xpnet.backends.lanes import Like, StreamLane
 
 PHILOX = """
@@ -52,6 +55,15 @@ UNIFORM_KERNEL = {
 }
 
 
+#: The same for a step whose number is in the device's memory, as a captured step needs it.
+UNIFORM_OF_STEP_KERNEL = {
+    **UNIFORM_KERNEL,
+    "in_params": UNIFORM_KERNEL["in_params"].replace("uint64 step", "raw uint64 step"),
+    "operation": FILL_BLOCK.replace("stream, step,", "stream, step[0],"),
+    "name": "xpnet_uniform_of_step",
+}
+
+
 #: The arguments of ``cupy.ReductionKernel`` for :meth:`CUDA.dot`. ``cupy.dot`` multiplies into a temporary of full size.
 DOT_KERNEL = {
     "in_params": "T x, T y",
@@ -64,15 +76,21 @@ DOT_KERNEL = {
 }
 
 
+TF32_CAPABILITY = 80  # CuPy's way of writing 8.0
+
+
 class CUDA(Device):
     """One NVIDIA GPU, on the current stream of the calling thread."""
 
     kind = "cuda"
+    fuses = True  # not run on a GPU yet: the kernels are compiled by NVRTC, and computed by g++'s
 
     def __init__(self, index: int, cupy: ModuleType):
         super().__init__(f"cuda:{index}")
         self.index = index
         self.xp = cupy
+        self._kernels: dict[Kernel, Callable] = {}
+        self._row_kernels: dict[tuple[str, str], Callable] = {}
         self._uniform = cupy.ElementwiseKernel(**UNIFORM_KERNEL)
         ledger.watch_cuda(cupy)
 
@@ -102,6 +120,27 @@ class CUDA(Device):
     def use(self) -> contextlib.AbstractContextManager:
         # A new object each time: it remembers the device to return to, so one shared by threads would mix them up.
         return self.xp.cuda.Device(self.index)
+
+    @functools.cached_property
+    def no_tf32(self) -> str:  # type: ignore[override]
+        capability = self.xp.cuda.Device(self.index).compute_capability
+        return "" if int(capability) >= TF32_CAPABILITY else f"its compute capability is {capability}, below {TF32_CAPABILITY}"
+
+    @contextlib.contextmanager
+    def tf32(self) -> Iterator[None]:
+        """For products of up to two axes (CuPy's others have no TF32), and for all threads of the process while it lasts.
+
+        It takes CuPy's private ``set_compute_type``, as the environment variable CUPY_TF32 does. Not run on a GPU yet.
+        """
+        from cupy._core._routines_linalg import COMPUTE_TYPE_TF32, get_compute_type, set_compute_type
+
+        before = get_compute_type("f")
+        with self.use():  # it looks at the current device
+            set_compute_type("f", COMPUTE_TYPE_TF32)
+        try:
+            yield
+        finally:
+            set_compute_type("f", before)
 
     def owns(self, a: Any) -> bool:
         return isinstance(a, self.xp.ndarray) and a.device.id == self.index
@@ -133,11 +172,35 @@ class CUDA(Device):
         with self.use():
             return self._dot(a, b, out)
 
-    def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
+    def pointwise(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[Any] = ()) -> None:
+        run = self._kernels.get(kernel)
+        if run is None:
+            run = self._kernels[kernel] = self.xp.ElementwiseKernel(**elementwise(kernel))
+        with self.use():
+            run(*(arrays[i] for i in kernel.reads), *numbers, *(arrays[i] for i in kernel.writes))
+
+    def over_rows(self, kernel: RowKernel, step: Any, *args: Any) -> None:
+        if not kernel.fits(args):
+            kernel.twin(step, *args)
+            return
+        with self.use():
+            for launch in kernel.launches(step, *args):
+                key = launch.source, launch.entry
+                run = self._row_kernels.get(key)
+                if run is None:
+                    run = self._row_kernels[key] = self.xp.RawKernel(launch.source, launch.entry)
+                run(launch.grid, launch.block, launch.given)
+
+    @functools.cached_property
+    def _uniform_of_step(self) -> Callable:
+        return self.xp.ElementwiseKernel(**UNIFORM_OF_STEP_KERNEL)
+
+    def uniform(self, key: int, stream: int, step: Any, offset: int, out: Array) -> Array:
+        fill = self._uniform if isinstance(step, int) else self._uniform_of_step
         block, skip = divmod(offset, philox.VALUES_PER_BLOCK)
         blocks = -(-(skip + out.size) // philox.VALUES_PER_BLOCK)
         with self.use():  # block + 1: NumPy increments the counter before it produces anything
-            self._uniform(key, stream, step, block + 1, skip, out.size, out, size=blocks)
+            fill(key, stream, step, block + 1, skip, out.size, out, size=blocks)
         return out
 
     def check_range(self, indices: Array, stop: int, ignore: int | None = None) -> tuple[int, int] | None:

@@ -10,13 +10,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from xpnet.backends.lanes import Lane, Like
+    from xpnet.backends.rows import RowKernel
 
 Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy ships no types
 DTypeLike = Any
 
 
-#: Bits of a quiet NaN for elements of 4 and 8 bytes; a CPU's arithmetic hands them on, and makes no such NaN by itself.
-UNWRITTEN = {4: 0x7FC0DEAD, 8: 0x7FF8DEADDEADDEAD}
+#: Bits of a quiet NaN for elements of 2, 4 and 8 bytes; a CPU's arithmetic hands them on, and makes no such NaN by itself.
+#: (The first is the second as half precision has it.)
+UNWRITTEN = {2: 0x7E06, 4: 0x7FC0DEAD, 8: 0x7FF8DEADDEADDEAD}
 
 
 class DeviceMismatch(TypeError):
@@ -29,7 +31,7 @@ class Device:
     Made by :func:`xpnet.device`; compare with ``==``. A device holds no state of a network, so
     a CPU model and a GPU model live side by side in one process.
 
-    Attributes: ``name`` ("cpu", "cuda:0", "sim", "sim:1"), ``kind`` ("cpu", "cuda", "sim"),
+    Attributes: ``name`` ("cpu", "cpu-fast", "cuda:0", "sim", "sim:1"), ``kind`` ("cpu", "cuda", "sim"),
     ``xp`` (the array namespace).
     """
 
@@ -39,11 +41,17 @@ class Device:
     block_size: ClassVar[int | None] = None
     #: Whether layers whose samples do not interact take a batch in cache-sized blocks, shared among threads.
     takes_blocks: ClassVar[bool] = False
+    #: Whether training steps are recorded and replayed.
+    records: ClassVar[bool] = False
     #: The threads, where it does.
     workers: Any = None
+    #: Whether bodies that work element by element are compiled to one kernel each, which :meth:`pointwise` runs.
+    fuses: ClassVar[bool] = False
     #: Whether fresh and re-used memory, and gradients before a backward pass, are filled with NaN.
     poisons: ClassVar[bool] = False
 
+    #: Why float32 products cannot be computed in TF32 (:meth:`tf32`); empty where they can.
+    no_tf32 = "only a GPU's tensor cores have it"
     #: Bytes that a convolution gathers at a time.
     workspace_bytes: ClassVar[int] = 1 << 28
 
@@ -71,6 +79,10 @@ class Device:
         """Make this the current device of the calling thread (matters where there are several GPUs)."""
         raise NotImplementedError
 
+    def tf32(self) -> contextlib.AbstractContextManager:
+        """In which products of two float32 matrices round them to TF32: 8 bits of exponent, 10 of mantissa."""
+        raise NotImplementedError(f"{self.name} computes no products in TF32: {self.no_tf32}")
+
     def owns(self, a: Any) -> bool:
         """Whether ``a`` is an array of this very device."""
         raise NotImplementedError
@@ -91,8 +103,10 @@ class Device:
         """Sum of the products of two vectors into the 0-d array ``out``, with no temporary of their size."""
         raise NotImplementedError
 
-    def uniform(self, key: int, stream: int, step: int, offset: int, out: Array) -> Array:
+    def uniform(self, key: int, stream: int, step: Any, offset: int, out: Array) -> Array:
         """Fill ``out`` (contiguous float32) with uniform numbers in [0, 1), the same bits on every device.
+
+        ``step`` is a number, or on a GPU a uint64 array of one in its memory.
 
         Philox4x64-10 with key (key, 0) and counter (block, stream, step, 0); ``offset`` is the
         index of the first element in the sequence. Source: Salmon et al., SC 2011.
@@ -135,6 +149,14 @@ class Device:
         """max(0, a)."""
         return self.xp.maximum(a, 0, out=out)
 
+    def pointwise(self, kernel: Kernel, arrays: Sequence[Array], numbers: Sequence[Any] = ()) -> None:
+        """Run a kernel over arrays of one shape (and rows); ``numbers`` are floats or 0-d arrays, read when it runs."""
+        kernel.evaluate(arrays, numbers)
+
+    def over_rows(self, kernel: RowKernel, step: Any, *args: Any) -> None:
+        """A computation with sums over rows or columns; on a GPU its kernel, for which the twin in NumPy stands here."""
+        kernel.twin(step, *args)
+
     def repeats(self, rows: int, width: int) -> int:
         """How many rows of a matrix to take as one where a vector is added to each."""
         return 1
@@ -146,6 +168,10 @@ class Device:
     def arange(self, n: int) -> Array:
         """The int64 vector 0, 1, ..., n-1, made once and shared: do not write to it."""
         return self._once(("arange", n), lambda: self.xp.arange(n, dtype="int64"))
+
+    def row_starts(self, rows: int, width: int) -> Array:
+        """Where the rows of a matrix begin, counted in elements; shared: do not write to it."""
+        return self._once(("row starts", rows, width), lambda: self.xp.arange(0, rows * width, width, dtype="int64"))
 
     def constant(self, values: tuple[float, ...], dtype: DTypeLike) -> Array:
         """A vector of these numbers, copied to the device once and shared: do not write to it."""

@@ -16,8 +16,8 @@ from xpnet.backends.probe import DeviceUnavailable, gpu_index, gpu_model, usable
 
 __all__ = ["DeviceUnavailable", "Resolution", "device", "device_or_cpu", "resolve"]
 
-VALID_NAMES = "'cpu', 'cuda' (the current GPU), 'cuda:1', 'sim', 'sim:1' or 'auto'"
-NAME = re.compile(r"(cpu|auto)|(cuda|sim)(?::([0-9]+))?")
+VALID_NAMES = "'cpu', 'cpu-fast', 'cuda' (the current GPU), 'cuda:1', 'sim', 'sim:1' or 'auto'"
+NAME = re.compile(r"(cpu|cpu-fast|auto)|(cuda|sim)(?::([0-9]+))?")
 OTHER_NAMES = {"gpu": "cuda", "cupy": "cuda", "numpy": "cpu"}
 NOTHING_BROKEN = {"not-installed", "no-driver", "no-device"}  # as on most laptops: no reason for "auto" to warn
 
@@ -33,11 +33,11 @@ class Resolution(NamedTuple):
 
 
 def device(name: str | Device) -> Device:
-    """The device of that name: "cpu", "cuda" (CuPy's current one), "cuda:1", "sim", "sim:1", or "auto".
+    """The device of that name: "cpu", "cpu-fast", "cuda" (CuPy's current one), "cuda:1", "sim", "sim:1", or "auto".
 
-    "auto" is the GPU where CuPy can use one, and the CPU otherwise. A name gives the same
-    object each time, and a device gives itself. Raises :class:`DeviceUnavailable`, with the
-    reason and what helps, where a GPU is asked for by name and cannot be used.
+    "auto" is the GPU where CuPy can use one, and the CPU otherwise; "cpu-fast" is the CPU with Numba, which the extra
+    ``xpnet[fast]`` brings. A name gives the same object each time, and a device gives itself. Raises
+    :class:`DeviceUnavailable`, with the reason and what helps, where one is asked for by name and cannot be used.
     """
     return resolve(name).device
 
@@ -116,6 +116,10 @@ def _made(kind: str, index: int) -> Device:
         return CPU("cpu")
     if kind == "cuda":
         return CUDA(index, usable_cupy())
+    if kind == "cpu-fast":
+        from xpnet.backends.fast import FastCPU
+
+        return FastCPU()
     from xpnet.backends.sim import Sim  # it loads CuPy's whole surface: only who asks for it pays
 
     return Sim(index)

@@ -12,6 +12,10 @@ from xpnet.parameters import Maker
 from xpnet.step import Pass
 
 
+#: Weights with few outputs and many inputs are kept as their transpose, which OpenBLAS multiplies up to twice as quickly.
+THIN, LONG = 32, 4
+
+
 class Affine(Layer):
     """Affine map of each row, ``y = x @ W + b``.  (Linear in PyTorch, Dense in Keras.)
 
@@ -30,7 +34,8 @@ class Affine(Layer):
                 f"Affine({self.n_out}) needs inputs of shape (N, ..., n_in), the samples here are single "
                 f"numbers of shape (N,): reshape them to (N, 1)"
             )
-        self.W = make.parameter("W", (shape[-1], self.n_out), self.init)
+        thin = self.n_out <= THIN and self.n_out * LONG <= shape[-1]
+        self.W = make.parameter("W", (shape[-1], self.n_out), self.init, transposed=thin)
         self.b = make.parameter("b", (self.n_out,), self.bias_init, decay=False) if self.bias else None
         return (*shape[:-1], self.n_out)
 
@@ -39,7 +44,10 @@ class Affine(Layer):
 
     def backward(self, dy: Array, x: Array, step: Pass) -> Array | None:
         x_rows, dy_rows = step.rows(x), step.rows(dy)
-        step.matmul(x_rows.T, dy_rows, out=self.W.grad)
+        if self.W.transposed:
+            step.matmul(dy_rows.T, x_rows, out=self.W.grad.T)
+        else:
+            step.matmul(x_rows.T, dy_rows, out=self.W.grad)
         if self.b:
             step.sum_rows(dy_rows, out=self.b.grad)
         if not step.needs_dx:

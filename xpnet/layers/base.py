@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xpnet.backends.device import Array, Device
 from xpnet.flow import Flow, complete
@@ -47,7 +47,34 @@ class Configured:
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
-class Layer(Configured):
+#: How often an attribute of any :class:`Recordable` was set, to tell quickly that nothing has changed.
+clock = [0]
+
+
+class Recordable(Configured):
+    """What a training step is made of: layers, losses and optimizers. Records of what they do hold until one changes."""
+
+    #: How often an attribute was set, those apart that may differ from step to step.
+    changes = 0
+    per_step: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a step may be recorded and replayed without this object's code (:mod:`xpnet.training.recorded`).
+
+        One of your own says ``recordable = True`` if its arrays are computed by ``xp`` and operators alone, and if random
+        numbers, and whatever else differs from step to step, come from the pass or from ``numbers``.
+        """
+        return type(self).__module__.partition(".")[0] == "xpnet"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.per_step:
+            vars(self)["changes"] = self.changes + 1
+            clock[0] += 1
+        super().__setattr__(name, value)
+
+
+class Layer(Recordable):
     """One differentiable map of a minibatch; rows are samples, channels are last.
 
     A layer keeps no per-call data, so one network can predict while it trains. A layer of one's
@@ -65,10 +92,10 @@ class Layer(Configured):
     mixes_samples = False
     #: True where an output is computed from a window of the image.
     gathers = False
+    #: True where half precision is too narrow, for sums of squares say: computed in float32 then (:mod:`xpnet.training.half`).
+    wide = False
     #: True for :class:`Meeting`.
     meets = False
-    #: How often an attribute was set: a record of what the layer does holds until the next time.
-    changes = 0
 
     @property
     def blockwise(self) -> bool:
@@ -78,10 +105,6 @@ class Layer(Configured):
         and arrays are computed by ``xp`` and operators alone, so that there is a record of it.
         """
         return False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        vars(self)["changes"] = self.changes + 1
-        super().__setattr__(name, value)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         """Declare parameters with ``make`` for inputs of per-sample ``shape``; return the per-sample output shape."""

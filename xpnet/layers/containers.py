@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from xpnet.backends.device import Array
 from xpnet.blocks import Run
 from xpnet.flow import Flow, backward_through, forward_through
 from xpnet.layers.base import Layer, Meeting, Shape
+from xpnet.layers.fused import joined
 from xpnet.parameters import Maker
 from xpnet.step import Pass
 
@@ -39,16 +40,24 @@ class Chain(Meeting):
         self.shapes = shapes
         self._first = trains.index(True) if True in trains else len(trains)
         self._in_blocks = Sections(self.layers, shapes, self._first)
+        self._fused = joined(self.layers, self._first)
+        self._fused_in_blocks = Sections(self.layers, shapes, self._first, fused=True)
         return shapes[-1]
 
     def forward_in_blocks(self, x: Array, step: Pass) -> Flow:
-        return forward_through(self._in_blocks.sections if step.splits else self.layers, x, step)
+        return forward_through(self._parts(step)[0], x, step)
 
     def backward_in_blocks(self, dy: Array, cache: Any, step: Pass) -> Flow:
         """Walk back through the layers; below the first one with parameters only if the input's gradient is wanted."""
+        parts, first = self._parts(step)
+        return backward_through(parts, first, dy, cache, step)
+
+    def _parts(self, step: Pass) -> tuple[Sequence[Any], int]:
+        """What a pass goes through one after another: layers, or neighbours in one; and the first that has parameters."""
         if step.splits:
-            return backward_through(self._in_blocks.sections, self._in_blocks.first, dy, cache, step)
-        return backward_through(self.layers, self._first, dy, cache, step)
+            chosen = self._fused_in_blocks if step.fuses else self._in_blocks
+            return chosen.sections, chosen.first
+        return self._fused if step.fuses else (self.layers, self._first)
 
     @property
     def takes_blocks(self) -> bool:
@@ -240,10 +249,11 @@ class Add(Branches):
 class Sections:
     """The layers of a chain, neighbours that take images in blocks joined to a :class:`xpnet.blocks.Run`.
 
-    ``first`` is the index of the first of the ``sections`` that has parameters.
+    ``first`` is the index of the first of the ``sections`` that has parameters; ``fused``: neighbours that one kernel
+    computes are joined as well (:mod:`xpnet.layers.fused`).
     """
 
-    def __init__(self, layers: tuple[Layer, ...], shapes: list[Shape], first: int):
+    def __init__(self, layers: tuple[Layer, ...], shapes: list[Shape], first: int, fused: bool = False):
         self.sections: list[Any] = []
         starts = [*_starts(layers, shapes), len(layers)]
         self.first = len(starts) - 1
@@ -252,9 +262,13 @@ class Sections:
                 self.first = len(self.sections)
             between = shapes[start : stop + 1]
             if takes_images(layers, shapes, start):
-                self.sections.append(Run(layers[start:stop], between, min(max(first - start, 0), stop - start)))
+                inside = layers[start:stop], min(max(first - start, 0), stop - start)
+                run_layers, run_first = joined(*inside) if fused else inside
+                self.sections.append(Run(run_layers, between, run_first))
             else:
                 self.sections.append(layers[start])
+        if fused:
+            self.sections, self.first = joined(self.sections, self.first)
 
 
 def _starts(layers: tuple[Layer, ...], shapes: list[Shape]) -> Iterator[int]:

@@ -134,7 +134,7 @@ class AvgPool2d(Pool2d):
 class GlobalAvgPool2d(Layer):
     """The mean of each channel over all pixels: x (N, H, W, C) -> y (N, C). Lin, Chen and Yan, ICLR 2014."""
 
-    blockwise = owns_output = owns_dx = True
+    blockwise = owns_output = owns_dx = wide = True
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         check_image(self, shape)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnet.backends.device import Array, DTypeLike
+from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.checks import check_finite, foreign
-from xpnet.layers.base import Configured
+from xpnet.layers.base import Recordable
 from xpnet.step import Pass
 
 NUMBER = (int, float)
 
 
-class Loss(Configured):
+class Loss(Recordable):
     """Base of losses; one of your own overrides :meth:`compute`.
 
     Where its targets are not like its outputs, it also overrides :meth:`prepare`, which checks and
@@ -32,6 +32,10 @@ class Loss(Configured):
     def __call__(self, y: Array, targets: Array, step: Pass, weights: Array | None = None) -> tuple[Array, Array]:
         """Value (0-d) and gradient (the shape of ``y``) for outputs ``y`` (N, ...), targets, and weights (N,) of the rows."""
         self.check(y, targets, weights, step)
+        return self.evaluate(y, targets, step, weights)
+
+    def evaluate(self, y: Array, targets: Array, step: Pass, weights: Array | None = None) -> tuple[Array, Array]:
+        """As a call of the loss, of arguments that have been checked."""
         with step.device.use():
             step.arena.scratch.taken = 0
             count = self.total(targets, step, weights) if step.count is None else step.count
@@ -86,6 +90,9 @@ class Loss(Configured):
                     f"{name}: outputs are {y.dtype}, weights {weights.dtype}: device.put(weights, dtype={y.dtype.name!r})"
                 )
         self.check_targets(y, targets, step)
+
+    def check_values(self, targets: Array, outputs: tuple[int, ...], device: Device) -> None:
+        """Refuse targets of the right type and shape by their values, where that costs no synchronisation."""
 
     def _check_rows(self, y: Array, a: Array, what: str, step: Pass) -> None:
         if not step.device.owns(a):

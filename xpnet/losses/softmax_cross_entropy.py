@@ -10,7 +10,8 @@ from typing import Any
 from xpnet.backends import resolve
 from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.checks import check_finite, check_number, check_probabilities
-from xpnet.losses.base import Loss, per_row, scale
+from xpnet.losses.base import Loss
+from xpnet.losses.cross_entropy import in_order, is_labels, label_weight, row_weights, softmax_cross_entropy
 from xpnet.step import Pass
 
 
@@ -39,35 +40,33 @@ class SoftmaxCrossEntropy(Loss):
             self.class_weights = tuple(check_number("SoftmaxCrossEntropy(class_weights: weight", w) for w in class_weights)
 
     def compute(self, y: Array, targets: Array, step: Pass, weights: Array | None, count: Any) -> tuple[Array, Array]:
-        xp, z = step.xp, step.rows(y)
-        column, shifted, dy = step.scratch((len(z), 1)), step.scratch(z.shape), step.keep(z.shape)
-        xp.subtract(z, xp.max(z, axis=1, keepdims=True, out=column), out=shifted)
-        xp.exp(shifted, out=dy)
-        xp.sum(dy, axis=1, keepdims=True, out=column)
-        dy /= column
-        q, mass = self._distribution(z, targets, step, weights)
-        if mass is not None:
-            dy *= mass
-        dy -= q
-        xp.subtract(xp.log(column, out=column), shifted, out=shifted)  # -log softmax
-        xp.copyto(shifted, 0, where=xp.equal(q, 0, out=step.scratch(z.shape, "bool")))  # 0 * inf is NaN
-        shifted *= q
-        value = xp.sum(shifted, out=step.result())
-        return scale(value, 1, count), scale(dy, 1, count).reshape(y.shape)
+        dy, value = step.keep(y.shape), step.result()
+        z, dz = step.rows(y), step.rows(dy)
+        if not z.flags.c_contiguous:
+            step.xp.copyto(dz, z)
+            z = dz
+        q = targets.reshape(-1) if is_labels(targets) else step.rows(targets)
+        q, w = in_order(q, step), None if weights is None else in_order(weights, step)
+        classes = self._class_weights(step)
+        softmax_cross_entropy(step, z, q, classes, w, count, dz, value, self.label_smoothing, self.ignore_index)
+        return value, dy
 
     def total(self, targets: Array, step: Pass, weights: Array | None = None) -> Array | int:
-        rows = self._row_weights(targets, step, weights)
-        labels = targets.dtype.kind != "f"
-        if labels and self.class_weights is not None:
-            one_hot = self._one_hot(targets.reshape(-1), len(self.class_weights), step)
-            by_class = step.xp.multiply(one_hot, self._class_weights(step), out=step.scratch(one_hot.shape))
-            rows = by_class if rows is None else step.xp.multiply(by_class, rows, out=by_class)
-        if rows is None:
+        labels, out = is_labels(targets), None
+        classes = self._class_weights(step) if labels else None
+        ignore = self.ignore_index if labels else None
+        if weights is None and classes is None and ignore is None:
             return targets.size if labels else math.prod(targets.shape[:-1])
-        return step.xp.sum(rows, out=step.keep(()))
+        out, w = step.keep(()), None if weights is None else in_order(weights, step)
+        rows = targets.size if labels else math.prod(targets.shape[:-1])
+        if labels:
+            label_weight(step, in_order(targets.reshape(-1), step), classes, w, ignore, out)
+        else:
+            step.xp.sum(row_weights(rows, w, step), out=out)
+        return out
 
     def row_weights(self, targets: Array, weights: Array | None) -> Array | None:
-        if self.ignore_index is None or targets.dtype.kind == "f" or targets.ndim != 1:
+        if self.ignore_index is None or not is_labels(targets) or targets.ndim != 1:
             return weights
         used = (targets != self.ignore_index).astype("float64")
         return used if weights is None else used * weights
@@ -107,6 +106,10 @@ class SoftmaxCrossEntropy(Loss):
             )
         self._check_range(targets, classes, step.device)
 
+    def check_values(self, targets: Array, outputs: tuple[int, ...], device: Device) -> None:
+        if targets.dtype.kind != "f":
+            self._check_range(targets, outputs[-1], device)
+
     def _check_range(self, labels: Array, classes: int, device: Device) -> None:
         found = device.check_range(labels, classes, self.ignore_index)
         if found:
@@ -139,46 +142,8 @@ class SoftmaxCrossEntropy(Loss):
                 f"targets.argmax(axis=-1), or targets.astype('float32') to train on probabilities"
             )
 
-    def _distribution(self, z: Array, targets: Array, step: Pass, weights: Array | None) -> tuple[Array, Array | None]:
-        """Target distribution of every row, weighted, and its sum over classes (N, 1), None where that is 1."""
-        xp = step.xp
-        labels = targets.dtype.kind != "f"
-        q = self._one_hot(targets.reshape(-1), z.shape[1], step) if labels else step.rows(targets)
-        rows = self._row_weights(targets, step, weights)
-        if rows is None and not self.label_smoothing and self.class_weights is None:
-            return q, None
-        q = xp.multiply(q, 1 - self.label_smoothing, out=step.scratch(z.shape), dtype=step.dtype)
-        q += self.label_smoothing / z.shape[1]
-        if self.class_weights is not None:
-            q *= self._class_weights(step)
-        if rows is not None:
-            q *= rows
-        return q, xp.sum(q, axis=1, keepdims=True, out=step.scratch((len(z), 1)))
-
-    def _row_weights(self, targets: Array, step: Pass, weights: Array | None) -> Array | None:
-        """What each row of outputs counts for, (rows, 1): its sample's weight, 0 where it is ignored; None for 1 throughout."""
-        labels = targets.dtype.kind != "f"
-        ignoring = self.ignore_index is not None and labels
-        if weights is None and not ignoring:
-            return None
-        shape = targets.shape if labels else targets.shape[:-1]
-        rows = step.scratch(shape)
-        rows.fill(1)
-        if weights is not None:
-            rows *= per_row(weights, rows)
-        if ignoring:
-            rows *= step.xp.not_equal(targets, self.ignore_index, out=step.scratch(shape, "bool"))
-        return rows.reshape(-1, 1)
-
-    def _one_hot(self, labels: Array, classes: int, step: Pass) -> Array:
-        """Comparison instead of indexing: nothing wraps on a GPU, and no host has to look at the labels."""
-        return step.xp.equal(
-            labels.reshape(-1, 1), step.device.arange(classes), out=step.scratch((labels.size, classes), "bool")
-        )
-
-    def _class_weights(self, step: Pass) -> Array:
-        assert self.class_weights is not None
-        return step.device.constant(self.class_weights, step.dtype)
+    def _class_weights(self, step: Pass) -> Array | None:
+        return None if self.class_weights is None else step.device.constant(self.class_weights, step.dtype)
 
 
 def bad_labels(low: int, high: int, classes: int) -> str:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from xpnet.backends.device import Array
+from xpnet.backends.rows import fused, losses
 from xpnet.losses.base import Loss, per_row, scale
 from xpnet.step import Pass
 
@@ -34,13 +35,24 @@ def squared_error(
     y: Array, targets: Array, step: Pass, weights: Array | None, count: Any, factor: float
 ) -> tuple[Array, Array]:
     """``factor / count`` times the sum of squared differences, and its gradient."""
+    dy, value = step.keep(y.shape), step.result()
+    squares(step, y, targets, weights, count, dy, value, factor)
+    return value, dy
+
+
+@fused(losses.squared_error)
+def squares(
+    step: Pass, y: Array, targets: Array, weights: Array | None, count: Any, dy: Array, value: Array, factor: float
+) -> None:
+    """Both at once: ``dy`` and ``value``."""
     xp = step.xp
-    dy = xp.subtract(y, targets, out=step.keep(y.shape))
+    xp.subtract(y, targets, out=dy)
     flat = weighted = dy.reshape(-1)
     if weights is not None:
         left = xp.multiply(dy, per_row(weights, dy), out=step.scratch(dy.shape))
         weighted = left.reshape(-1)
-    value = step.device.dot(weighted, flat, out=step.result())
+    step.device.dot(weighted, flat, out=value)
     if weights is not None:
         xp.copyto(dy, left)
-    return scale(value, factor, count), scale(dy, 2 * factor, count)
+    scale(value, factor, count)
+    scale(dy, 2 * factor, count)

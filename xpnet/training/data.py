@@ -12,6 +12,8 @@ from xpnet.backends.device import Array
 from xpnet.checks import as_array, as_numbers, check_finite, check_weights, row_count, to_host
 from xpnet.losses.base import Loss
 from xpnet.network import Sequential
+from xpnet.training.feed import is_streamed
+from xpnet.training.stream import Streamed, check_file
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -19,7 +21,7 @@ ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 class Prepared(NamedTuple):
     """Rows, targets and weights that fit the network and the loss, on the host or on the network's device."""
 
-    x: Array
+    x: Array | Streamed
     y: Array
     weights: np.ndarray | None  # on the host
 
@@ -39,8 +41,7 @@ def prepare(
     n, targets = row_count(x, what + "x"), row_count(y, what + "y")
     if n != targets:
         raise ValueError(f"{what}x has {n} rows, {what}y has {targets}: every sample needs one target")
-    rows = net.as_input(x, what + "x")
-    _check_rows(device, rows, what + "x")
+    rows = _rows(net, x, what + "x")
     weights = row_weights(net, y, sample_weight, class_weight)
     return Prepared(rows, _targets(net, loss, y, what), weights)
 
@@ -77,6 +78,19 @@ def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | Sequen
     if missing := [int(c) for c in classes if c not in class_weight]:
         raise ValueError(f"class_weight has no weight for label {missing[0]}; the labels are {classes.tolist()}")
     return np.array([float(class_weight[c]) for c in classes])[index]
+
+
+def _rows(net: Sequential, x: Array, name: str) -> Array | Streamed:
+    """Checked; as the network takes them, or to be read batch by batch."""
+    rows, dtype = net.as_rows(x, name), net.parameters.dtype
+    if is_streamed(net.device, rows, dtype):
+        source = Streamed(rows, dtype)
+        source.check(name)
+        return source
+    check_file(rows, name)
+    rows = net.as_input(rows, name)
+    _check_rows(net.device, rows, name)
+    return rows
 
 
 def _check_rows(device: Device, rows: Array, name: str) -> None:

@@ -25,6 +25,9 @@ from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
 from xpnet.training.data import ClassWeight, Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows, row_order
+from xpnet.training.half import Half
+from xpnet.training.precision import check_float32, check_per_sample, check_precision
+from xpnet.training.recorded import Records
 
 Data = tuple[Any, Any]
 
@@ -39,6 +42,11 @@ class Trainer:
     ``seed`` rules initial values, order of samples and random masks. ``metrics`` are names
     (accuracy, binary_accuracy, rmse, r2), functions, or a mapping; None takes what suits the loss.
     ``callbacks`` run after every epoch (:mod:`xpnet.training.callbacks`). ``dtype`` is that of a net not built yet.
+
+    ``precision`` says how the steps of a float32 network compute: None, in float32; "tf32", with products in TF32 on GPUs
+    that have it; "float16", in half precision from float32 weights (:mod:`xpnet.training.half`), where the loss is scaled
+    by ``loss_scale``, "dynamic" or a number, and ``half.scale`` and ``half.skipped`` tell how it goes. In all else (the
+    weights, ``evaluate``, ``predict``, saving, reports on layers) it is the float32 network.
 
     ``history`` is a dict of plain lists of equal length, one item an epoch; ``device`` says where it trains,
     ``device_reason`` why there.
@@ -55,16 +63,23 @@ class Trainer:
         metrics: Metrics = None,
         callbacks: Callable | Sequence[Callable] = (),
         dtype: str = "float32",
+        precision: str | None = None,
+        loss_scale: float | str = "dynamic",
     ):
         check_kind("Trainer(net", net, Sequential)
         check_kind("Trainer(loss", loss, Loss)
         check_kind("Trainer(optimizer", optimizer, Optimizer)
         self.net, self.loss, self.optimizer, self.seed, self.dtype = net, loss, optimizer, check_seed(seed), dtype
         self.device, self.device_reason = resolve(device)
+        check_precision(precision, loss_scale, self.device)
+        check_float32(precision, np.dtype(net.parameters.dtype if net.built else dtype))
+        self.precision = precision
+        self.half = Half(net, loss_scale) if precision == "float16" else None
         self.metrics = as_metrics(metrics, loss.metrics)
         self.callbacks = tuple(map(as_callback, (callbacks,) if callable(callbacks) else callbacks))
         self.history: dict[str, list[float]] = {}
         self.epoch = 0
+        self.records = Records()
         self._check_trainable()
 
     def build(self, input_shape: int | Shape) -> Trainer:
@@ -73,6 +88,7 @@ class Trainer:
             self.net.build(input_shape, device=self.device, dtype=self.dtype, seed=self.seed)
         elif self.net.input_shape != check_shape(input_shape):
             raise ValueError(f"build({input_shape!r}): the network was built for samples of shape {self.net.input_shape}")
+        check_float32(self.precision, self.net.parameters.dtype)
         self.net.to(self.device)
         return self
 
@@ -81,10 +97,19 @@ class Trainer:
 
         ``per_sample=True`` computes the same gradients by batch-one passes that are summed.
         """
+        if not per_sample:
+            return self.records.step(self, (x, y, weights))
+        check_per_sample(self.precision)
+        value = backward_per_sample(self.net, self.loss, x, y, weights)
+        self.optimizer.update(self.net.parameters)
+        return value
+
+    def eager_step(self, x: Array, y: Array, weights: Array | None = None) -> Array:
+        """:meth:`step` by the layers' own code: what a recorded step does, in full."""
+        if self.half is not None:
+            return self.half.step(self, x, y, weights)
         net = self.net
-        if per_sample:
-            value = backward_per_sample(net, self.loss, x, y, weights)
-        else:
+        with self.device.tf32() if self.precision == "tf32" else contextlib.nullcontext():
             step = net.step(training=True)
             outputs, cache = net.forward(x, step)
             value, dy = self.loss(outputs, y, step, weights)
@@ -118,6 +143,8 @@ class Trainer:
         Raises ValueError or TypeError for data that do not fit, before anything is changed.
         """
         epochs = check_count("epochs", epochs)
+        if per_sample:
+            check_per_sample(self.precision)
         callbacks = self._callbacks(early_stopping)
         for callback in callbacks:
             callback.check(self._record_names(validation is not None))
@@ -206,12 +233,14 @@ class Trainer:
                 bar.update()
         weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
         average = mean(self.device.get(losses), np.add.reduceat(weights, starts))
-        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": time.perf_counter() - began}
+        scaling = self.half.report() if self.half else {}
+        seconds = time.perf_counter() - began
+        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": seconds, **scaling}
 
     def _record_names(self, validation: bool) -> list[str]:
         """Names of what an epoch's record will hold."""
         scores = [f"validation_{name}" for name in ("loss", *self.metrics)] if validation else []
-        return ["epoch", "loss", "learning_rate", "seconds", *scores]
+        return ["epoch", "loss", "learning_rate", "seconds", *(self.half.REPORTED if self.half else ()), *scores]
 
     def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
         """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""

@@ -74,6 +74,9 @@ class Event:
     last_step: int = -1
 
 
+Hearing = Callable[[str, list[np.ndarray], int, list[float]], object]
+
+
 class Ledger(Counts):
     """What happened on simulated and real GPUs while it was open: see :func:`xpnet.ledger`.
 
@@ -81,7 +84,7 @@ class Ledger(Counts):
     arrays by cause and line) and ``steps`` (the counts of each training step, up to the end of ``optimizer.update``).
     """
 
-    def __init__(self, *, forgiving: bool = False, each: Callable[[str, list[np.ndarray], int], object] | None = None) -> None:
+    def __init__(self, *, forgiving: bool = False, each: Hearing | None = None) -> None:
         super().__init__()
         self.each = each
         self.kernels: dict[tuple[str, int], Kernel] = {}

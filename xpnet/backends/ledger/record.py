@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.backends.ledger.book import Ledger
+from xpnet.backends.ledger.book import Hearing, Ledger
 from xpnet.backends.ledger.places import Place, users_place
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ _hooks: Hooks | None = None
 
 
 @contextlib.contextmanager
-def ledger(*, forgiving: bool = False, each: Callable[[str, list[np.ndarray], int], object] | None = None) -> Iterator[Ledger]:
+def ledger(*, forgiving: bool = False, each: Hearing | None = None) -> Iterator[Ledger]:
     """Write down what simulated and real GPUs are asked to do: ``with xn.ledger() as seen: ...; print(seen)``.
 
     Counts launches by name and size, bytes moved by kernels, FLOP of products, allocations, and copies
     and synchronisations by cause, file and line, in all threads; and all of it per training step. On ``cuda`` CuPy's
     hooks tell of copies, synchronisations, and allocations in threads that opened a ledger. Ledgers nest; the
     CPU leaves no trace. ``print(seen)`` is a readable page. (With ``forgiving`` a host array among
-    simulated device arrays is noted as a mistake, and the program goes on; ``each(name, arrays, flops)`` hears of every launch
-    on a simulated GPU, with the NumPy arrays that it reads and writes.)
+    simulated device arrays is noted as a mistake, and the program goes on; ``each(name, arrays, flops, numbers)`` hears of
+    every launch on a simulated GPU, with the NumPy arrays that it reads and writes and the numbers that it is given.)
     """
     global _open
     book = Ledger(forgiving=forgiving, each=each)
@@ -113,16 +113,16 @@ def during(cause: str, *, asked: bool = False) -> Iterator[None]:
         _here.cause, _here.asked = before
 
 
-def launched(name: str, *arrays: Any, flops: int = 0) -> None:
-    """A kernel was launched that reads and writes these arrays (NumPy's; what is none is passed over)."""
+def launched(name: str, *arguments: Any, flops: int = 0) -> None:
+    """A kernel was launched that reads and writes these of its arguments that are arrays (NumPy's)."""
     _here.busy = True
     if _open:
-        used = [a for a in arrays if isinstance(a, np.ndarray)]
+        used = [a for a in arguments if isinstance(a, np.ndarray)]
         size, moved = max((a.size for a in used), default=0), sum(a.nbytes for a in used)
         for book in _open:
             book.note_launch(name, size, moved, flops)
             if book.each is not None:
-                book.each(name, used, flops)
+                book.each(name, used, flops, [a for a in arguments if isinstance(a, int | float)])
 
 
 def allocated(nbytes: int) -> None:

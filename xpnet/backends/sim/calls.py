@@ -22,6 +22,7 @@ from xpnet.backends.sim.rules import (
     SYNCHRONISES,
 )
 from xpnet.backends.sim.surface import CallCheck
+from xpnet.backends.sim.tf32 import in_tf32
 
 UFUNC_OPTIONS = frozenset({"dtype", "casting"})
 
@@ -121,6 +122,7 @@ def function(name: str, f: Callable, spec: str) -> Callable:
     if name in METADATA:
         return _metadata_function(f)
     check = CallCheck(name, spec, f)
+    f = in_tf32(f) if name.removeprefix("ndarray.") in ("dot", "tensordot") else f
     refuse = _argument_rules(name, check)
     waits = name.rpartition(".")[2] in SYNCHRONISES
     cause = name if "." in name else "xp." + name
@@ -241,8 +243,8 @@ def matmul(name: str, spec: str) -> Callable:
 
     For any other ``out=`` CuPy makes a temporary and copies it, which is counted.
     """
-    multiply: Any = np.matmul
-    check = CallCheck(name, spec, multiply)
+    multiply = in_tf32(np.matmul)
+    check = CallCheck(name, spec, np.matmul)
 
     def call(*args: Any, out: Any = None, **options: Any) -> Any:
         if len(args) == 3:

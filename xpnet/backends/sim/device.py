@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,15 @@ from xpnet.backends import ledger, philox
 from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
 from xpnet.backends.lanes import CopyingLane, Like
+from xpnet.backends.resolve import resolve
+from xpnet.backends.rows import RowKernel
 from xpnet.backends.sim.array import fresh, ndarray, operand, upload
 from xpnet.backends.sim.memory import poisoned
 from xpnet.backends.sim.namespace import xp
-from xpnet.backends.sim.place import PLACES
+from xpnet.backends.sim.place import PLACES, current
+from xpnet.pointwise import Kernel
+from xpnet.pointwise.kernel import MASK
+from xpnet.step import Arena, Pass
 
 
 class Sim(Device):
@@ -24,8 +30,9 @@ class Sim(Device):
     """
 
     kind = "sim"
+    no_tf32 = ""
     xp = xp
-    poisons = True
+    fuses = poisons = True
 
     def __init__(self, index: int = 0):
         if index not in range(len(PLACES)):
@@ -65,6 +72,14 @@ class Sim(Device):
     def use(self) -> contextlib.AbstractContextManager:
         return self.place
 
+    @contextlib.contextmanager
+    def tf32(self) -> Iterator[None]:
+        before, current.tf32 = current.tf32, True
+        try:
+            yield
+        finally:
+            current.tf32 = before
+
     def owns(self, a: Any) -> bool:
         return isinstance(a, ndarray) and a.device is self.place
 
@@ -94,15 +109,66 @@ class Sim(Device):
         ledger.launched("dot", first, second, flops=2 * first.size)
         return out
 
-    def uniform(self, key: int, stream: int, step: int, offset: int, out: ndarray) -> ndarray:
+    def pointwise(self, kernel: Kernel, arrays: Sequence[ndarray], numbers: Sequence[Any] = ()) -> None:
         with self.place:
-            values = operand(out, "uniform")
+            values = [operand(a, kernel.name) for a in arrays]
+            scalars = [operand(n, kernel.name) for n in numbers]
+        inputs, outputs = ([values[i] for i in chosen] for chosen in (kernel.reads, kernel.writes))
+        _check_kernel(kernel, values, scalars)
+        with np.errstate(all="ignore"):
+            kernel.evaluate(values, scalars)
+        ledger.launched(kernel.name, *inputs, *outputs, *scalars)
+
+    def over_rows(self, kernel: RowKernel, step: Any, *args: Any) -> None:
+        """Computes as the CPU does, and counts what a GPU would launch."""
+        if not kernel.fits(args):
+            kernel.twin(step, *args)
+            return
+        with self.place:
+            values = [on_host(a, kernel.name) for a in args]
+        with np.errstate(all="ignore"):
+            kernel.twin(HostPass(step.dtype), *values)
+        for launch in kernel.launches(step, *args):
+            ledger.launched(launch.entry, *(on_host(a, launch.entry) for a in launch.counted))
+
+    def uniform(self, key: int, stream: int, step: Any, offset: int, out: ndarray) -> ndarray:
+        with self.place:
+            values, number = operand(out, "uniform"), operand(step, "uniform")
         if not values.flags.c_contiguous or values.dtype != np.float32:
             raise ValueError(f"uniform fills contiguous float32, not {values.dtype} with strides {values.strides}")
-        philox.fill_uniform(key, stream, step, offset, values)
-        ledger.launched("uniform", values)
+        philox.fill_uniform(key, stream, int(number), offset, values)
+        ledger.launched("uniform", values, number)
         return out
 
     def check_range(self, indices: ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
         """Looks at the values, uncounted: no GPU could do this without waiting, which is why the simulator does."""
         return CPU.check_range(self, indices._a, stop, ignore)  # type: ignore[arg-type]
+
+
+class HostPass(Pass):
+    """What the NumPy form of a kernel asks of a pass: memory and sums of the host."""
+
+    def __init__(self, dtype: DTypeLike):
+        self.device, self.xp, self.dtype = resolve("cpu").device, np, np.dtype(dtype)
+        self.arena = Arena(self.device, dtype)
+        self.keep, self.scratch = self.arena.empty, self.arena.scratch.empty
+
+
+def on_host(x: Any, function: str) -> Any:
+    """An argument with the memory of device arrays in their place, in a tuple too."""
+    if type(x) is tuple:
+        return tuple(on_host(item, function) for item in x)
+    return operand(x, function) if isinstance(x, ndarray | np.ndarray) else x
+
+
+def _check_kernel(kernel: Kernel, arrays: Sequence[np.ndarray], numbers: Sequence[Any]) -> None:
+    """CuPy's rules: types are those of the kernel's parameters, what is written to has the shape of all together."""
+    types = [np.dtype(bool if kind == MASK else kernel.dtype) for kind in kernel.arrays]
+    types += [np.dtype(kernel.dtype)] * len(numbers)
+    for a, dtype in zip((*arrays, *numbers), types, strict=True):
+        if isinstance(a, np.ndarray) and a.dtype != dtype:
+            raise TypeError(f"Type is mismatched in kernel {kernel.name}: {a.dtype} for {dtype}")
+    inputs = [arrays[i] for i in kernel.reads] + [n for n in numbers if isinstance(n, np.ndarray)]
+    shape = np.broadcast_shapes(*(a.shape for a in inputs), arrays[kernel.writes[0]].shape)
+    if any(arrays[i].shape != shape for i in kernel.writes):
+        raise ValueError("Out shape is mismatched")

@@ -68,6 +68,7 @@ class _Current(threading.local):
     def __init__(self) -> None:  # runs once in each thread
         self.place = PLACES[0]
         self.left: list[Place] = []
+        self.tf32 = False  # whether products round their operands; CuPy's setting is one for all threads
 
 
 current = _Current()

@@ -1,0 +1,258 @@
+"""Recorded steps: replayed they are the layers' own steps bit for bit, they follow every change, and they know their limits."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from core_helpers import classes_data
+from trainer_helpers import LOSS_IDS, LOSSES, make, targets_for
+
+import xpnet as xn
+
+STEPS = 6
+
+
+def replays(trainer):
+    """How many steps each record of the trainer has replayed."""
+    return [record._plan.replays if record._plan else None for record in trainer.records._of_kind.values()]
+
+
+def same_steps(made, x, y, weights=None, steps=STEPS, between=lambda trainer, i: None):
+    """Train one trainer by steps, its equal by the layers' code alone; both end in the same bytes. The first is returned."""
+    trainer, eager = made(), made()
+    for one in (trainer, eager):
+        one.build(x.shape[1:])
+    for i in range(steps):
+        between(trainer, i)
+        between(eager, i)
+        losses = trainer.step(x, y, weights), eager.eager_step(x, y, weights)
+        assert losses[0].tobytes() == losses[1].tobytes(), f"step {i}"
+    for name in ("value", "grad", "state"):
+        assert getattr(trainer.net.parameters, name).tobytes() == getattr(eager.net.parameters, name).tobytes()
+    for name, vector in trainer.optimizer.vectors.items():
+        assert vector.tobytes() == eager.optimizer.vectors[name].tobytes()
+    return trainer
+
+
+def images(n=5, size=8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, size, size, 2)).astype("float32"), rng.integers(0, 3, n)
+
+
+def blocks():
+    body = [xn.Conv2d(4, 3, padding=1), xn.BatchNorm(), xn.ReLU(), xn.MaxPool2d(2), xn.Dropout(0.3)]
+    return [*body, xn.Residual(xn.Conv2d(4, 3, padding=1)), xn.Flatten(), xn.Affine(3)]
+
+
+OPTIMIZERS = [
+    xn.SGD(0.1, l2=0.01),
+    xn.Momentum(xn.CosineDecay(0.1, 10)) if hasattr(xn, "CosineDecay") else xn.Momentum(0.1),
+    xn.Nesterov(0.1, clip_norm=0.1),
+    xn.AdaGrad(0.1),
+    xn.RMSProp(0.01, weight_decay=0.1),
+    xn.Adam(0.01, l2=0.1, clip_norm=0.5, decay_all=True),
+    xn.AdamW(0.01),
+]
+
+
+class TestSameBytes:
+    @pytest.mark.parametrize(("loss", "kind"), LOSSES, ids=LOSS_IDS)
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_losses_and_weights(self, loss, kind, weighted):
+        x, labels = classes_data(10)
+        y = targets_for(kind, labels).astype("int64" if kind == "labels" else "float32")
+        weights = np.linspace(0, 2, 10, dtype="float32") if weighted else None
+        trainer = same_steps(lambda: make(loss=copy.deepcopy(loss)), x, y, weights)
+        assert replays(trainer) == [STEPS - 2]
+
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_optimizers(self, optimizer, dtype):
+        x, y = classes_data(7)
+        trainer = same_steps(lambda: make(optimizer=copy.deepcopy(optimizer), dtype=dtype), x.astype(dtype), y)
+        assert replays(trainer) == [STEPS - 2]
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_images_in_blocks(self, threads):
+        x, y = images()
+
+        def made():
+            trainer = xn.Trainer(xn.Sequential(*blocks()), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Adam(0.01))
+            trainer.device.threads = threads
+            return trainer
+
+        before = xn.device("cpu").threads
+        try:
+            assert replays(same_steps(made, x, y, steps=8))[0] >= 4
+        finally:
+            xn.device("cpu").threads = before
+
+    def test_the_layers_that_a_step_is_made_of(self):
+        x, y = classes_data(6)
+        layers = [xn.LayerNorm(), xn.GELU(), xn.ELU(), xn.SiLU(), xn.Softplus(), xn.LeakyReLU(), xn.BatchNorm(), xn.GaussianNoise(0.1)]
+
+        def made():
+            net = xn.Sequential(*(part for layer in layers for part in (xn.Affine(5), copy.deepcopy(layer))), xn.Affine(3))
+            return xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1))
+
+        assert replays(same_steps(made, x, y)) == [STEPS - 2]
+
+    def test_odd_batches(self):
+        x, y = classes_data(12)
+        locked = x[::2]
+        locked.flags.writeable = False
+        for rows, labels in [(locked, y[::2]), (np.asfortranarray(x), y), (x[:1], y[:1])]:
+            same_steps(make, rows, labels)
+
+    def test_fit(self):
+        """The last batch is smaller: a record of its own."""
+        x, y = classes_data(20)
+        trainer = make()
+        trainer.fit(x, y, epochs=4, batch_size=6)
+        assert replays(trainer) == [10, 2]
+        again = make()
+        again.records.wanted = False
+        again.fit(x, y, epochs=4, batch_size=6)
+        assert trainer.history["loss"] == again.history["loss"]
+
+
+class TestChanges:
+    """What is changed between steps has its effect in the next one."""
+
+    def test_the_learning_rate_needs_no_new_record(self):
+        def halve(trainer, i):
+            trainer.optimizer.learning_rate = 0.1 / (i + 1)
+
+        assert replays(same_steps(make, *classes_data(6), between=halve)) == [STEPS - 2]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda t: setattr(t.optimizer, "beta1", 0.5),
+            lambda t: setattr(t.optimizer, "weight_decay", 0.1),
+            lambda t: setattr(t.net.layers[2], "rate", 0.9),
+            lambda t: setattr(t.loss, "label_smoothing", 0.3),
+            lambda t: t.net.freeze(0),
+            lambda t: t.net.parameters.restore({k: v + 1 for k, v in t.net.parameters.snapshot().items()}),
+            lambda t: setattr(t, "loss", xn.SoftmaxCrossEntropy(label_smoothing=0.2)),
+            lambda t: setattr(t, "optimizer", xn.SGD(0.3)),
+        ],
+        ids=["hyper-parameter", "decay", "layer", "loss", "freeze", "weights", "another loss", "another optimizer"],
+    )
+    def test_whatever_else(self, change):
+        same_steps(make, *classes_data(6), steps=9, between=lambda trainer, i: change(trainer) if i == 4 else None)
+
+    def test_debugging(self):
+        trainer = make()
+        x, y = classes_data(6)
+        for i in range(6):
+            trainer.step(x, y) if i else trainer.build(x.shape[1:])
+        trainer.net.debug = True
+        trainer.step(x, y)
+        assert trainer.records.reasons == {x.shape: "net.debug looks at every gradient"}
+
+    def test_few_kinds_are_kept(self):
+        x, y = classes_data(12)
+        trainer = make().build(x.shape[1:])
+        for n in (*range(1, 9), 1):
+            trainer.step(x[:n], y[:n])
+        assert [shape[0] for shape in trainer.records.reasons] == [6, 7, 8, 1]
+
+    def test_a_copy_has_no_records(self):
+        x, y = classes_data(6)
+        trainer = same_steps(make, x, y)
+        for other in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+            assert other.records.reasons == {}
+            before = trainer.net.parameters.value.copy()
+            other.step(x, y)
+            assert (trainer.net.parameters.value == before).all()
+
+
+class Doubled(xn.Layer):
+    """A layer of a user's own."""
+
+    def forward(self, x, step):
+        return x * 2, None
+
+    def backward(self, dy, cache, step):
+        return dy * 2
+
+
+class Said(Doubled):
+    recordable = True
+
+
+class Peeks(Said):
+    def forward(self, x, step):
+        return (x * 2 if float(x[0, 0]) < 9 else x), None
+
+
+class Halving(xn.SGD):
+    """A rule whose rate depends on the step, read where it must not be."""
+
+    recordable = True
+
+    def rule(self, xp, rate, w, g, tmp):
+        xp.multiply(g, rate / self.steps, out=tmp)
+        w -= tmp
+
+
+def with_layer(layer, optimizer=None):
+    net = xn.Sequential(xn.Affine(5), layer, xn.Affine(3))
+    return xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=optimizer or xn.SGD(0.1))
+
+
+class TestLimits:
+    def test_a_layer_of_ones_own(self):
+        x, y = classes_data(6)
+        quiet, said, peeks = (same_steps(lambda k=kind: with_layer(k()), x, y) for kind in (Doubled, Said, Peeks))
+        assert quiet.records.reasons[x.shape] == "Doubled() does not say recordable = True"
+        assert replays(said) == [STEPS - 2]
+        assert "__float__" in peeks.records.reasons[x.shape]
+
+    def test_a_rule_of_ones_own(self):
+        x, y = classes_data(6)
+        trainer = same_steps(lambda: with_layer(xn.Tanh(), Halving(0.1)), x, y)
+        assert "reads steps, which belongs into numbers(rate)" in trainer.records.reasons[x.shape]
+
+    def test_what_changes_at_every_step(self):
+        def change(trainer, i):
+            trainer.loss.label_smoothing = i / 10
+
+        trainer = same_steps(make, *classes_data(6), between=change)
+        assert "change at every step" in next(iter(trainer.records.reasons.values()))
+
+    def test_wrong_labels_are_refused_before_anything_changes(self):
+        x, y = classes_data(6)
+        trainer = same_steps(make, x, y)
+        before, steps = trainer.net.parameters.value.copy(), trainer.optimizer.steps
+        with pytest.raises(ValueError, match="labels reach from 0 to 7"):
+            trainer.step(x, np.array([0, 1, 2, 0, 1, 7]))
+        assert (trainer.net.parameters.value == before).all()
+        assert trainer.optimizer.steps == steps
+        trainer.step(x, y)
+
+    @pytest.mark.parametrize("wrong", [np.zeros((6, 5), "float32"), np.zeros((6, 4)), [[0.0] * 4] * 6])
+    def test_wrong_inputs(self, wrong):
+        x, y = classes_data(6)
+        trainer = same_steps(make, x, y)
+        with pytest.raises((ValueError, TypeError), match=r"forward: x|x has shape"):
+            trainer.step(wrong, y)
+
+    def test_nobody_elses_arrays_are_written_to(self):
+        """Neither outputs that a user holds, nor the batch, nor losses handed out before."""
+        x, y = classes_data(6)
+        trainer = make(dropout=0).build(x.shape[1:])
+        step = trainer.net.step(training=True)
+        outputs, _ = trainer.net.forward(x, step)
+        held, rows, labels = outputs.copy(), x.copy(), y.copy()
+        del step
+        losses = [trainer.step(x, y) for _ in range(STEPS)]
+        first = [float(v) for v in losses]
+        trainer.step(x, y)
+        assert first == [float(v) for v in losses]
+        assert len(set(first)) == STEPS
+        assert (outputs == held).all() and (x == rows).all() and (y == labels).all()

@@ -1,0 +1,231 @@
+"""Training steps as recorded calls: the second step of a shape is recorded, later ones are replayed without any layer code.
+
+A record holds for arrays of one shape and type, as long as layers, loss, optimizer and the flat vectors stay what they were:
+whatever sets an attribute of one of them or replaces a vector has the step recorded anew. What differs from step to step goes
+into fixed memory first: the batch, the optimizer's numbers (learning rate, bias corrections), the number of the step, from
+which random numbers are drawn. Results are those of the layers' own code, bit for bit. Where a step cannot be recorded the
+layers run as ever, and :attr:`Records.reasons` says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpnet.backends import ledger
+from xpnet.backends.device import Array
+from xpnet.backends.recording import Namespace, recorded
+from xpnet.backends.workers import one_blas_thread
+from xpnet.layers.base import clock
+from xpnet.network import Sequential
+from xpnet.stages import Plan, PlannedPass
+from xpnet.step import Arena, Results
+
+if TYPE_CHECKING:
+    from xpnet.training.trainer import Trainer
+
+Batch = Sequence[Array | None]  # inputs, targets, weights
+NOTHING = contextlib.nullcontext()
+TRIES = 3  # to record a step, and records that were of use in no step
+
+
+class Records:
+    """The records of one trainer's steps, by the shapes and types of their batches; few are kept.
+
+    ``wanted`` may be set to False: then steps run the layers' code.
+    """
+
+    KINDS = 4
+    wanted = True
+
+    def __init__(self) -> None:
+        self._of_kind: dict[tuple, Record] = {}
+
+    def step(self, trainer: Trainer, batch: Batch) -> Array:
+        """One training step on inputs, targets and weights."""
+        kind = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else a for a in batch])
+        if not (self.wanted and trainer.device.records) or any(type(of) is not tuple for of in kind if of is not None):
+            return trainer.eager_step(*batch)
+        record = self._of_kind.get(kind)
+        if record is None:
+            record = self._of_kind[kind] = Record()
+            for old in list(self._of_kind)[: -self.KINDS]:
+                del self._of_kind[old]
+        return record.step(trainer, batch)
+
+    @property
+    def reasons(self) -> dict[tuple[int, ...], str]:
+        """By the shape of the inputs, why steps are not replayed; "" where they are, or may be later."""
+        return {kind[0][0]: record.refused for kind, record in self._of_kind.items()}
+
+    def __reduce__(self) -> tuple:
+        return Records, ()  # addresses of memory are of no use to a copy
+
+
+class Record:
+    """How steps of one kind are made: the first by the layers, the next is recorded, the others are replayed."""
+
+    def __init__(self) -> None:
+        self.refused = ""
+        self._plan: StepPlan | None = None
+        self._of: tuple = ()  # what it is a record of
+        self._clock = -1
+        self._failures = 0
+
+    def step(self, trainer: Trainer, batch: Batch) -> Array:
+        if not self.refused and not self._holds(trainer):
+            self._begin(trainer)
+        plan = self._plan
+        if plan is None:
+            return trainer.eager_step(*batch)
+        trainer.loss.check_values(batch[1], trainer.net.output_shape, trainer.device)
+        if plan.ready:
+            return plan.replay(batch)
+        value = plan.make(batch)
+        if plan.refused:
+            self._fail(plan.refused)
+        self._of = dependencies(trainer)  # the optimizer may have made its vectors
+        return value
+
+    def _holds(self, trainer: Trainer) -> bool:
+        """Whether nothing has changed that the record depends on."""
+        if self._clock == clock[0] and self._of[:4] == _parts(trainer):
+            return True
+        found = dependencies(trainer)
+        if found != self._of:
+            return False
+        self._clock = clock[0]
+        return True
+
+    def _begin(self, trainer: Trainer) -> None:
+        """Nothing is known, or no longer."""
+        self._of = dependencies(trainer)
+        self.refused = objection(trainer)
+        if self._plan is not None and not self._plan.replays:
+            self._fail("layers, loss or optimizer change at every step")
+        self._plan = None if self.refused else StepPlan(trainer)
+
+    def _fail(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures == TRIES:
+            self.refused, self._plan = reason, None
+
+
+def _parts(trainer: Trainer) -> tuple:
+    return trainer.net, trainer.loss, trainer.optimizer, trainer.net.parameters.version
+
+
+def dependencies(trainer: Trainer) -> tuple:
+    """What a record depends on: the same later means that it holds."""
+    net, loss, optimizer, version = _parts(trainer)
+    changes = sum(part.changes for part in (net, loss, optimizer, *net.layer_paths.values()))
+    return net, loss, optimizer, version, changes, trainer.device.workers.count
+
+
+def objection(trainer: Trainer) -> str:
+    """Why steps of this trainer are not recorded; "" where they are."""
+    net = trainer.net
+    if net.debug:
+        return "net.debug looks at every gradient"
+    if trainer.precision is not None:
+        return f"precision={trainer.precision!r} has steps of its own"
+    for part in (trainer.loss, trainer.optimizer, *net.walk()):
+        if not part.recordable:
+            return f"{part!r} does not say recordable = True"
+    return ""
+
+
+class StepPlan:
+    """A training step, forward, loss, backward and update, as calls on fixed memory of its own."""
+
+    def __init__(self, trainer: Trainer):
+        self._net, self._loss, self._optimizer = trainer.net, trainer.loss, trainer.optimizer
+        device, dtype = self._device, self._dtype = trainer.device, trainer.net.parameters.dtype
+        self._arena, self._value = Arena(device, dtype), device.empty((), dtype)
+        self._batch: list[Array | None] = []
+        self._numbers: Array = None
+        self.ready, self.refused, self.replays = False, "", 0
+
+    def make(self, batch: Batch) -> Array:
+        """The step by the layers' code, which is noted from the second time on; its loss."""
+        if not self._batch:
+            self._batch = [None if a is None else self._device.empty(a.shape, a.dtype) for a in batch]
+            self._fill(batch)
+            return self._by_layers()
+        self._fill(batch)
+        return self._noted()
+
+    def _by_layers(self) -> Array:
+        step = StepPass(self._net, self._arena, self._value, self._net.count_step())
+        x, y, weights = self._batch
+        outputs, cache = self._net.forward(x, step)
+        _, dy = self._loss(outputs, y, step, weights)
+        self._net.backward(dy, cache, step)
+        self._optimizer.update(self._net.parameters)
+        return self._handed_out()
+
+    def _noted(self) -> Array:
+        step = StepPass(self._net, self._arena, self._value, self._net.count_step())
+        plan = step.plan = Plan(step, self._device.workers.count)
+        step.xp = Namespace()
+        x, y, weights = (None if a is None else recorded(a) for a in self._batch)
+        plan.next_is(None)
+        with plan.recording():
+            outputs, cache = self._net.forward(x, step)
+            _, dy = self._loss.evaluate(outputs, y, step, weights)
+            self._net.backward(dy, cache, step)
+            self._update(plan)
+        plan.settle()
+        self._replay, self.refused = plan.replay, plan.recorder.refused
+        self.ready = not self.refused
+        ledger.step_ended()
+        return self._handed_out()
+
+    def _update(self, plan: Plan) -> None:
+        self._optimizer.prepare(self._net.parameters)
+        numbers = self._optimizer.advance()
+        self._numbers = self._device.empty((len(numbers),), self._dtype)
+        self._numbers[:] = numbers
+        self._optimizer.planned(plan).apply([recorded(self._numbers[i, ...]) for i in range(len(numbers))])
+
+    def replay(self, batch: Batch) -> Array:
+        """The step by the calls that were noted; its loss."""
+        self._fill(batch)
+        self._numbers[:] = self._optimizer.advance()
+        with one_blas_thread() if self._net.in_blocks else NOTHING:
+            self._replay(self._net.count_step())
+        self.replays += 1
+        ledger.step_ended()
+        return self._handed_out()
+
+    def _fill(self, batch: Batch) -> None:
+        for own, a in zip(self._batch, batch, strict=True):
+            if own is not None and a is not None:
+                np.copyto(own, a)
+
+    def _handed_out(self) -> Array:
+        """The loss as an array that nobody writes to again."""
+        value = self._net.fresh_result()
+        value[...] = self._value
+        return value
+
+
+class StepPass(PlannedPass):
+    """A training pass of the whole batch in an arena of its own, which its user keeps."""
+
+    def __init__(self, net: Sequential, arena: Arena, value: Array, number: int | Array):
+        super().__init__(net, net.parameters, Results(net.device, net.parameters.dtype), True, number, None, 0, False)
+        self.arena, self._value = arena, value
+
+    def begin(self, x: Array) -> None:
+        self.batch, self.begun = len(x), True
+        self.arena.reset()  # as in :meth:`Pass.begin`, but for the pool
+
+    def __del__(self) -> None:
+        pass  # the arena goes back to no pool
+
+    def result(self) -> Array:
+        return self.seen(self._value)
