@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +14,13 @@ from core_helpers import classes_data, regression_data
 from trainer_helpers import LOSS_IDS, LOSSES, make, targets_for
 
 import xpnet as xn
+from xpnet.backends.cuda import CUDA
 from xpnet.backends.sim.tf32 import rounded
 from xpnet.layers.fused import Body
 from xpnet.pointwise.cuda import elementwise
 from xpnet.training import half as half_module
 from xpnet.training.half import MOST, LossScale
+from xpnet.training.precision import check_precision
 
 
 def conv_net():
@@ -93,6 +98,13 @@ class TestHalf:
         trainer.fit(x, np.arange(32) % 2, batch_size=32)
         assert trainer.half.skipped == 0
         assert np.isfinite(trainer.evaluate(x, np.arange(32) % 2)["loss"])
+
+    def test_no_winograd(self):
+        net = xn.Sequential(xn.Conv2d(8, 3, padding=1), xn.Flatten(), xn.Affine(2))
+        trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device="cpu", precision="float16")
+        trainer.fit(np.ones((4, 8, 8, 8), "float32"), np.arange(4) % 2)
+        methods = [layers[0].plan(trainer.device).name for layers in (net.layers, trainer.half._twin.net.layers)]
+        assert methods == ["winograd", "im2col"]
 
     def test_changed_layers_are_followed(self):
         x, y = classes_data(10)
@@ -305,6 +317,39 @@ class TestTF32:
         with sim.use():
             one = sim.put(np.full((2, 2), 1 + 2**-12, "float32"))
             assert float(sim.get((one @ one)[0, 0])) != 2.0
+
+
+class TestTF32OfCuPy:
+    """CuPy's private setting, by a stand-in: no GPU is here."""
+
+    def gpu(self, monkeypatch, capability):
+        made = SimpleNamespace(settings=["full"])
+        private = SimpleNamespace(
+            COMPUTE_TYPE_TF32="tf32",
+            get_compute_type=lambda dtype: made.settings[-1],
+            set_compute_type=lambda dtype, kind: made.settings.append(kind),
+        )
+        for name in ("cupy", "cupy._core"):
+            monkeypatch.setitem(sys.modules, name, SimpleNamespace(__path__=[]))
+        monkeypatch.setitem(sys.modules, "cupy._core._routines_linalg", private)
+        current = type("Current", (contextlib.nullcontext,), {"compute_capability": capability})
+        made.device = object.__new__(CUDA)
+        vars(made.device).update(index=0, name="cuda:0", xp=SimpleNamespace(cuda=SimpleNamespace(Device=current)))
+        return made
+
+    def test_set_and_restored(self, monkeypatch):
+        gpu = self.gpu(monkeypatch, "90")
+        assert gpu.device.no_tf32 == ""
+        with gpu.device.tf32():
+            assert gpu.settings == ["full", "tf32"]
+        with contextlib.suppress(KeyError), gpu.device.tf32():
+            raise KeyError
+        assert gpu.settings == [*["full", "tf32"] * 2, "full"]
+
+    def test_older_gpus_are_refused(self, monkeypatch):
+        gpu = self.gpu(monkeypatch, "75")
+        with pytest.raises(ValueError, match="its compute capability is 75, below 80: leave precision out"):
+            check_precision("tf32", "dynamic", gpu.device)
 
 
 class TestMistakes:

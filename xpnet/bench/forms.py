@@ -36,7 +36,7 @@ def _xpnets(case: Case, network: Network, device: Device) -> Work:
     def verify() -> Check:
         trainer.net.parameters.value[...] = start
         call()
-        return compared(device.get(trainer.net.parameters.grad), case)
+        return compared(all_gradients(trainer.net), case)
 
     return Work(call, verify, device)
 
@@ -79,6 +79,11 @@ def _flat(weights: list[np.ndarray], net: book.Network, network: Network) -> np.
 
 
 @functools.lru_cache(maxsize=64)
+def all_gradients(net: xn.Sequential) -> np.ndarray:
+    """A network's gradients one behind the other, each in C order, whatever their order in memory."""
+    return np.concatenate([net.device.get(entry.grad).ravel() for entry in net.parameters.trainable])
+
+
 def gradient(model: str, batch: int) -> np.ndarray:
     """The step's gradient in float64 by another way: the book's backprop, or else whole layers at a time."""
     network = NETWORKS[model]
@@ -99,7 +104,7 @@ def _layer_by_layer(trainer: Trainer, x: np.ndarray, y: np.ndarray) -> np.ndarra
     step.splits = False
     outputs, cache = trainer.net.forward(x, step)
     trainer.net.backward(trainer.loss(outputs, y, step)[1], cache, step)
-    return trainer.net.parameters.grad.copy()
+    return all_gradients(trainer.net)
 
 
 def compared(found: np.ndarray, case: Case) -> Check:

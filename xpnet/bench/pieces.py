@@ -16,7 +16,7 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.backends import Device
-from xpnet.bench.forms import compared
+from xpnet.bench.forms import all_gradients, compared
 from xpnet.bench.networks import NETWORKS
 from xpnet.bench.results import Case, Check
 from xpnet.bench.timing import Work
@@ -47,7 +47,7 @@ def part(case: Case, device: Device) -> Work:
         net = network.trainer(device, case.dtype).net
         trainer.net.parameters.value[...] = net.parameters.value
         advance({}, len(PARTS))
-        return compared(device.get(trainer.net.parameters.grad), case)
+        return compared(all_gradients(trainer.net), case)
 
     return Work(lambda state: advance(state, index + 1), verify, device, before=lambda: advance({}, index))
 

@@ -18,7 +18,7 @@ from xpnet.pointwise.functions import {dtype} as functions
 zero, one = real(0), real(1)
 {constants}
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={{"contract"}}, cache={cache})
+@numba.njit(nogil=True, error_model="numpy", cache={cache})
 def run({parameters}):
 {numbers}{loop}
 '''
