@@ -12,7 +12,7 @@ from xpnet.backends import resolve
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--device", help="run on this device only (cpu, cpu-fast, sim, cuda, cuda:1); fails where it cannot be used")
+    parser.addoption("--device", help="run on this device only (cpu, cpu-fast, sim, cuda, ...); fails where it cannot be used")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 

@@ -23,9 +23,8 @@ from xpnet.stages import Plan
 SHARED = 1 << 20  # parameters from which workers share an update whose products BLAS threads compute: handing over takes 0.1 ms
 KERNELS = 16  # of one optimizer, after which no more are compiled
 #: Attributes that are made anew for a copy, and with them all that a rule must not depend on when it is traced.
-MADE = frozenset(
-    "_blocks _segments _gradients _workers _clip _part _skip _mask _device _vectors _traced _loops _kernels".split()
-)
+MADE = frozenset(("_blocks", "_segments", "_gradients", "_workers", "_clip", "_part", "_skip", "_mask", "_device", "_vectors"))
+MADE |= {"_traced", "_loops", "_kernels"}
 UNTRACED = MADE | frozenset(("_steps", "_schedule", "_learning_rate", "_parameters", "_version", "_plan", "not_fused"))
 
 
@@ -62,6 +61,7 @@ class Optimizer(Recordable):
     not_fused = ""
     per_step = frozenset(("steps", "_steps", "learning_rate", "_learning_rate", "_schedule"))  # they reach rules as numbers
     _plan: Plan | None = None
+    _loops: list[tuple[Traced, list[Array]]]
     _skip: Array | None = None
     _mask: Array
     _blocks: list[list[Block]]
@@ -354,7 +354,7 @@ class Optimizer(Recordable):
         twin._update(tape.xp, given, [Block(w, g, tuple(slots), tmp, adjusted, decay, tuple(before))])
         if vars(twin) != known:
             raise NotPointwise("the rule changes the optimizer")
-        ends = [(i, symbol) for i, symbol in enumerate((w, g, *slots)) if symbol.operand != ("array", i)]
+        ends: list[Any] = [(i, symbol) for i, symbol in enumerate((w, g, *slots)) if symbol.operand != ("array", i)]
         return tape.kernel(type(self).__name__, ends)
 
     def __deepcopy__(self, memo: dict) -> Optimizer:

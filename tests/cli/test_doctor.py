@@ -78,7 +78,8 @@ def printed(capsys: pytest.CaptureFixture, *options: str, status: int = 0) -> st
 
 def test_a_newcomer_with_neither_gpu_nor_cupy_has_nothing_to_mend(capsys) -> None:
     *rows, empty, last = printed(capsys).splitlines()
-    assert [row.split()[0] for row in rows] == ["xpnet", "Python", "CPU", "memory", "NumPy", "Numba", "CuPy", "driver", "GPU", "auto"]
+    names = ["xpnet", "Python", "CPU", "memory", "NumPy", "Numba", "CuPy", "driver", "GPU", "auto"]
+    assert [row.split()[0] for row in rows] == names
     assert all(row[7] == " " != row[8] for row in rows)
     assert rows[-4:-1] == ["CuPy    not installed", "driver  none: libcuda.so.1 was not found", "GPU     none"]
     assert rows[-1] == "auto    cpu (no GPU: there is a not-installed)"

@@ -105,7 +105,9 @@ class TestUpdates:
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 
-    @pytest.mark.parametrize(("options", "segments"), [({}, 1), ({"weight_decay": 0.1}, 4), ({"l2": 0.1, "decay_all": True}, 1)])
+    @pytest.mark.parametrize(
+        ("options", "segments"), [({}, 1), ({"weight_decay": 0.1}, 4), ({"l2": 0.1, "decay_all": True}, 1)]
+    )
     def test_one_launch_a_segment(self, options, segments):
         _, seen = updated(xn.AdamW(0.1, **{"weight_decay": 0.0} | options), "sim")
         assert sum(k.times for (name, _), k in seen.kernels.items() if name == "AdamW") == 3 * segments

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class CPU(Device):
 
     kind = "cpu"
     xp = np
-    block_size = 1 << 16  # 64 Ki elements: four float32 operands fit a 2 MiB level-2 cache
+    block_size: ClassVar[int | None] = 1 << 16  # 64 Ki elements: four float32 operands fit a 2 MiB level-2 cache
     takes_blocks = records = True
     block_bytes = 1 << 19  # of the largest array of a block of rows
     workspace_bytes = 600 << 10  # so that an array of a convolution's workspace, with two more, fits that cache

@@ -12,10 +12,10 @@ import numpy as np
 
 from xpnet.backends import ledger, philox
 from xpnet.backends.device import Array, Device, DeviceMismatch, DTypeLike
+from xpnet.backends.lanes import Like, StreamLane
 from xpnet.backends.rows import RowKernel
 from xpnet.pointwise import Kernel
 from xpnet.pointwise.cuda import elementwise
-from xpnet.backends.lanes import Like, StreamLane
 
 PHILOX = """
 // Philox4x64-10 (Salmon et al., SC 2011, table 2): c holds the counter, and then the four random words.
@@ -45,7 +45,7 @@ for (int half = 0; half < 8; ++half) {
 """
 
 #: The arguments of ``cupy.ElementwiseKernel`` for :meth:`CUDA.uniform`; C++ plain enough for g++, which tests it without a GPU.
-UNIFORM_KERNEL = {
+UNIFORM_KERNEL: dict[str, Any] = {
     "in_params": "uint64 key, uint64 stream, uint64 step, uint64 first_block, int64 skip, int64 count",
     "out_params": "raw float32 out",
     "operation": FILL_BLOCK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from xpnet.backends.lanes import Lane, Like
     from xpnet.backends.rows import RowKernel
+    from xpnet.pointwise import Kernel
 
 Array = Any  # numpy.ndarray, cupy.ndarray or the simulated GPU's array: CuPy ships no types
 DTypeLike = Any

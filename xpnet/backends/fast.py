@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import os
 import sys
 import tempfile
@@ -74,7 +75,7 @@ class FastCPU(CPU):
         unit = next((v.size for v, kind in zip(vectors, kernel.arrays, strict=False) if kind == ROW), SIMD)
         count, whole = self.workers.count, -(-size // unit)
         stops = [min(size, whole * k // count * unit) for k in range(count + 1)]
-        spans = [slice(*pair) for pair in zip(stops, stops[1:], strict=False)]
+        spans = [slice(*pair) for pair in itertools.pairwise(stops)]
         return [[v if kind == ROW else v[span] for v, kind in zip(vectors, kinds, strict=True)] for span in spans]
 
 
@@ -101,7 +102,6 @@ def compiled(kernel: Kernel) -> Callable:
 def _kept(source: str, name: str) -> Path | None:
     """The source as a file, by whose name Numba finds what it compiled of it; None where there is no room for it."""
     from xpnet.datasets.download import cache_folder
-
     from xpnet.pointwise import functions
 
     key = hashlib.sha256(source.encode() + Path(functions.__file__).read_bytes()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Losses as loops that Numba compiles, for the device cpu-fast: value and gradient of a row while it is in the cache.
 
-Each function here takes the arguments of the kernel of its name and gives a loop with its arguments, or None where there is none.
+The functions in ``LOOPS`` take a kernel's arguments and give a loop and what it takes; or None where there is none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from xpnet.backends.device import Array
 from xpnet.pointwise import functions
 
 Found = tuple[Callable, tuple] | None
+
+LANES = 16  # maxima side by side: one after another each waits for the last
 
 
 def softmax_cross_entropy(
@@ -49,30 +51,27 @@ def as_vector(number: Any, dtype: Any) -> Array:
     return number.reshape(1) if isinstance(number, np.ndarray) else np.array((number,), dtype)
 
 
-def compiled(f: Callable) -> Callable:
+def compiled(f: Callable, **options: Any) -> Callable:
     """In any order of its sums, which vectors of partial sums need; NaN and infinity are as ever."""
-    return numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}, cache=True)(f)
+    return numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}, cache=True, **options)(f)
 
 
 @functools.cache
 def of_labels(dtype: str) -> Callable:
     exp, log, real = getattr(functions, dtype).exp, getattr(functions, dtype).log, getattr(np, dtype)
-    zero, one = real(0), real(1)
+    zero, one, largest = real(0), real(1), largest_of(dtype)
 
     @compiled
     def softmax_of_labels(z, labels, count, dz, value):  # type: ignore[no-untyped-def]
         rows, k = z.shape
-        factor, loss = one / count[0], zero
+        factor, loss, tops = one / count[0], zero, np.empty(LANES, real)
         for i in range(rows):
             label = np.int64(labels[i])
-            wanted, top = z[i, label], z[i, 0]
-            for j in range(1, k):
-                top = z[i, j] if z[i, j] > top else top  # NaN is passed over: the sum finds it
-            total = zero
+            wanted, top, total = z[i, label], largest(z[i], tops), zero
+            for j in range(k):  # by itself it becomes vector instructions
+                dz[i, j] = exp(z[i, j] - top)
             for j in range(k):
-                term = exp(z[i, j] - top)
-                dz[i, j] = term
-                total += term
+                total += dz[i, j]
             share = factor / total
             for j in range(k):
                 dz[i, j] *= share
@@ -81,6 +80,26 @@ def of_labels(dtype: str) -> Callable:
         value[0] = loss * factor
 
     return softmax_of_labels
+
+
+@functools.cache
+def largest_of(dtype: str) -> Callable:
+    def largest(row, tops):  # type: ignore[no-untyped-def]
+        """NaN is passed over: a sum will find it."""
+        top, rounds = row[0], row.size // LANES
+        if rounds > 1:
+            tops[:] = row[:LANES]
+            for j in range(1, rounds):
+                for lane in range(LANES):
+                    x = row[LANES * j + lane]
+                    tops[lane] = x if x > tops[lane] else tops[lane]
+            for lane in range(LANES):
+                top = tops[lane] if tops[lane] > top else top
+        for j in range(LANES * rounds if rounds > 1 else 0, row.size):
+            top = row[j] if row[j] > top else top
+        return top
+
+    return compiled(largest, forceinline=True)
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def recorded(a: np.ndarray) -> Recorded:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two arrays are one, whoever tells of it."""
-    return a is b or (type(a) is Recorded and a.base is b and a.shape == b.shape)
+    return a is b or (type(a) is Recorded and a.base is b is not None and a.shape == b.shape)
 
 
 class Recorded(np.ndarray):

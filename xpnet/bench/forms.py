@@ -11,6 +11,7 @@ from xpnet.backends import Device
 from xpnet.bench.networks import LEARNING_RATE, NETWORKS, Network
 from xpnet.bench.results import Case, Check
 from xpnet.bench.timing import Work
+from xpnet.network import Sequential
 from xpnet.training import Trainer
 
 FORMS = ("book", "per sample", "matrix")
@@ -79,7 +80,7 @@ def _flat(weights: list[np.ndarray], net: book.Network, network: Network) -> np.
 
 
 @functools.lru_cache(maxsize=64)
-def all_gradients(net: xn.Sequential) -> np.ndarray:
+def all_gradients(net: Sequential) -> np.ndarray:
     """A network's gradients one behind the other, each in C order, whatever their order in memory."""
     return np.concatenate([net.device.get(entry.grad).ravel() for entry in net.parameters.trainable])
 

@@ -48,7 +48,9 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--device", default="auto", help="auto (the default), cpu, cpu-fast (with Numba), cuda (the current GPU), cuda:1, sim (a simulated GPU)"
+        "--device",
+        default="auto",
+        help="auto (the default), cpu, cpu-fast (with Numba), cuda (the current GPU), cuda:1, sim (a simulated GPU)",
     )
     group.add_argument("--epochs", type=int, help="passes over the training part (digits: 60; otherwise by its size)")
     group.add_argument("--batch-size", type=int, default=32, help="samples per update, 32; 0 is the whole set")

@@ -11,7 +11,6 @@ from xpnet.layers.base import Layer, Shape
 from xpnet.parameters import Maker
 from xpnet.step import Pass
 
-
 #: Weights with few outputs and many inputs are kept as their transpose, which OpenBLAS multiplies up to twice as quickly.
 THIN, LONG = 32, 4
 

@@ -13,7 +13,7 @@ from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.flow import Flow, backward_through, forward_through
 from xpnet.layers.affine import Affine, Flatten, Identity, Reshape
 from xpnet.layers.base import Layer, Meeting
-from xpnet.pointwise import FLOATS, MASK, ROW, Kernel, NotPointwise, Symbol, Tape, Traced
+from xpnet.pointwise import FLOATS, MASK, ROW, Kernel, NotPointwise, Symbol, Tape
 from xpnet.step import Pass
 
 INPUT = ("array", 0)

@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# (Numba's types are not NumPy's)
 """Exponential and its kin as plain arithmetic, which LLVM can take several elements of at a time (a call of libm it cannot).
 
 Polynomials after fdlibm and Cephes; errors are a few units in the last place. ``float32`` and ``float64`` hold the functions.
@@ -124,7 +126,15 @@ def functions(dtype: str) -> SimpleNamespace:
         return log(u) + (lost if (u > zero) & (u < infinite) else zero)
 
     return SimpleNamespace(
-        exp=exp, expm1=expm1, tanh=tanh, log=log, log1p=log1p, sqrt=math.sqrt, sin=math.sin, cos=math.cos, copysign=math.copysign
+        exp=exp,
+        expm1=expm1,
+        tanh=tanh,
+        log=log,
+        log1p=log1p,
+        sqrt=math.sqrt,
+        sin=math.sin,
+        cos=math.cos,
+        copysign=math.copysign,
     )
 
 

@@ -37,7 +37,7 @@ def _logical(numpy: Callable, sign: str) -> Operation:
     return Operation(numpy, 2, text, text, takes="mask", gives="mask")
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Operation] = {
     "add": _infix(np.add, "+"),
     "subtract": _infix(np.subtract, "-"),
     "multiply": _infix(np.multiply, "*"),

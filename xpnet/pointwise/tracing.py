@@ -78,7 +78,10 @@ class Tape:
         elif any(masks):
             if dtype is None and not any(kind == FLOATS for kind, _ in found):
                 raise NotPointwise(f"xp.{name} of true and false alone")
-            found = [(FLOATS, self._as_float(operand)) if mask else (kind, operand) for mask, (kind, operand) in zip(masks, found, strict=True)]
+            found = [
+                (FLOATS, self._as_float(operand)) if mask else (kind, operand)
+                for mask, (kind, operand) in zip(masks, found, strict=True)
+            ]
         return condition + found
 
     def _operand(self, value: Any) -> tuple[str, Operand]:
@@ -224,7 +227,8 @@ def _refused(method: str) -> Callable:
 
 _UNARY = {"neg": "negative", "abs": "absolute", "invert": "logical_not"}
 _ORDER = {"lt": "less", "le": "less_equal", "eq": "equal", "ne": "not_equal", "gt": "greater", "ge": "greater_equal"}
-_BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
+_BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
+_BINARY |= {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 for _operator, _name in _UNARY.items():
     setattr(Symbol, f"__{_operator}__", _unary(_name))
 for _operator, _name in (_ORDER | _BINARY).items():

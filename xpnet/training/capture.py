@@ -45,7 +45,7 @@ def capture(trainer: Trainer, x: Array, y: Array, weights: Array | None = None) 
     The trainer's device is a simulated GPU ("sim"); ValueError otherwise. On a real GPU no graph is built yet.
     """
     if trainer.device.kind != "sim":
-        raise ValueError(f"capture looks at launches on a simulated GPU: Trainer(..., device='sim'), not {trainer.device.name!r}")
+        raise ValueError(f"capture looks at launches on a simulated GPU: Trainer(..., device='sim'), not {trainer.device}")
     if trainer.precision is not None:
         raise ValueError(f"capture looks at float32 steps: precision={trainer.precision!r} has steps of its own")
     trainer.build(x.shape[1:])
@@ -108,7 +108,7 @@ def _hear(step: FixedStep, batch: Batch) -> tuple[list[Launch], list[str]]:
         step.run()
     reasons = [f"{event.place}: {event.cause} ({event.kind})" for event in seen.events.values() if event.kind != "float64"]
     if seen.allocations:
-        reasons.append(f"{seen.allocations} allocations: arrays that are made anew in each step; step.keep and out= have them made once")
+        reasons.append(f"{seen.allocations} allocations: arrays made anew in each step; step.keep and out= have them made once")
     return launches, reasons
 
 

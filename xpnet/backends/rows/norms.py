@@ -342,6 +342,4 @@ def _samples(
     grid, block = row_blocks(samples * groups, pixels * channels // groups)
     sizes = integers(samples, pixels, channels, groups)
     how = flags(gamma is not None, inverse.ndim == 3)  # a number for each channel, where the view has three axes
-    return Launch(
-        source(SAMPLES, arrays[0].dtype.name), entry, grid, block, (*arrays, *sizes, *numbers, how), 4 * math.prod(shape)
-    )
+    return Launch(source(SAMPLES, arrays[0].dtype.name), entry, grid, block, (*arrays, *sizes, *numbers, how))
