@@ -185,8 +185,8 @@ class TestPlanted:
     @pytest.mark.parametrize("rate", [0.1, 1e-3])
     def test_in_an_optimizer(self, rate):
         class WrongRule(xn.Adam):
-            def rule(self, xp, rate, w, *others):
-                super().rule(xp, rate * (1.001 if self.steps > 1 and not isinstance(w, np.ndarray) else 1), w, *others)
+            def rule(self, xp, rate, epsilon, w, *others):
+                super().rule(xp, rate * (1.001 if self.steps > 1 and not isinstance(w, np.ndarray) else 1), epsilon, w, *others)
 
         result = compared(xn.Affine(6), xn.ReLU(), xn.Affine(3), optimizer=WrongRule(rate))
         assert (result.first.path, result.first.quantity, result.first.step) == ("0", "parameter W", 2)

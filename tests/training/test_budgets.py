@@ -63,12 +63,12 @@ class TestPoisoning:
 STEPS = 2
 # Launches of one training step, measured: a change here is a change of speed on a GPU and wants a reason.
 LAUNCHES = {
-    "book": 29,  # 784-30-10, sigmoid, half squared error, SGD: forward 12, loss 4, backward 11, update 2
-    "benchmark": 45,  # 784-256-128-10, ReLU, softmax cross-entropy, Adam: forward 8, loss 15, backward 12, update 10
+    "book": 13,  # 784-30-10, sigmoid, half squared error, SGD
+    "benchmark": 18,  # 784-256-128-10, ReLU, softmax cross-entropy, Adam
     # batches of images (N, height, width, channels), softmax cross-entropy, Momentum
-    "lenet": 101,  # (64, 28, 28, 1), 431,080 parameters: forward 21, loss 15, backward 61, update 4
-    "vgg": 285,  # (32, 32, 32, 3), 591,466 parameters, batch norm: forward 113, loss 15, backward 153, update 4
-    "resnet": 443,  # (32, 32, 32, 3), 3 blocks of 64 channels, batch norm: forward 182, loss 15, backward 242, update 4
+    "lenet": 80,  # (64, 28, 28, 1), 431,080 parameters
+    "vgg": 134,  # (32, 32, 32, 3), 591,466 parameters, batch norm: 3 forward and 3 backward each
+    "resnet": 195,  # (32, 32, 32, 3), 3 blocks of 64 channels, batch norm
 }
 IMAGES = {
     "lenet": (architectures.lenet, (64, 28, 28, 1)),

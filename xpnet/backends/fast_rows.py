@@ -18,6 +18,7 @@ from xpnet.pointwise import functions
 Found = tuple[Callable, tuple] | None
 
 LANES = 16  # maxima side by side: one after another each waits for the last
+CACHED = 1 << 13  # elements that are worked on at a time
 
 
 def softmax_cross_entropy(
@@ -33,7 +34,7 @@ def softmax_cross_entropy(
 ) -> Found:
     if targets.dtype.kind == "f" or smoothing or not classes is weights is ignore is None:
         return None
-    return of_labels(z.dtype.name), (z, targets, as_vector(count, z.dtype), dz, value.reshape(1))
+    return of_labels(z.dtype.name), (z, targets, as_vector(count, z.dtype), dz, dz.reshape(-1), value.reshape(1))
 
 
 def squares(y: Array, targets: Array, weights: Array | None, count: Any, dy: Array, value: Array, factor: float) -> Found:
@@ -51,55 +52,55 @@ def as_vector(number: Any, dtype: Any) -> Array:
     return number.reshape(1) if isinstance(number, np.ndarray) else np.array((number,), dtype)
 
 
-def compiled(f: Callable, **options: Any) -> Callable:
+def compiled(f: Callable) -> Callable:
     """In any order of its sums, which vectors of partial sums need; NaN and infinity are as ever."""
-    return numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}, cache=True, **options)(f)
+    return numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}, cache=True)(f)
 
 
 @functools.cache
 def of_labels(dtype: str) -> Callable:
     exp, log, real = getattr(functions, dtype).exp, getattr(functions, dtype).log, getattr(np, dtype)
-    zero, one, largest = real(0), real(1), largest_of(dtype)
+    zero, one = real(0), real(1)
 
     @compiled
-    def softmax_of_labels(z, labels, count, dz, value):  # type: ignore[no-untyped-def]
+    def softmax_of_labels(z, labels, count, dz, flat, value):  # type: ignore[no-untyped-def]
+        """``flat`` is ``dz`` as a vector, in which exponentials of short rows are taken many at a time."""
         rows, k = z.shape
         factor, loss, tops = one / count[0], zero, np.empty(LANES, real)
-        for i in range(rows):
-            label = np.int64(labels[i])
-            wanted, top, total = z[i, label], largest(z[i], tops), zero
-            for j in range(k):  # by itself it becomes vector instructions
-                dz[i, j] = exp(z[i, j] - top)
-            for j in range(k):
-                total += dz[i, j]
-            share = factor / total
-            for j in range(k):
-                dz[i, j] *= share
-            dz[i, label] -= factor
-            loss += log(total) + (top - wanted)
+        whole, together = k // LANES * LANES, max(CACHED // k, 1)
+        for start in range(0, rows, together):
+            stop = min(start + together, rows)
+            some, d, terms = z[start:stop], dz[start:stop], flat[start * k : stop * k]  # ranges from 0 on: no index is below 0
+            for i in range(some.shape[0]):
+                top = some[i, 0]  # of what is NaN the sum will tell
+                if k >= 2 * LANES:
+                    for lane in range(LANES):
+                        tops[lane] = some[i, lane]
+                    for j in range(LANES, whole, LANES):
+                        for lane in range(LANES):
+                            x = some[i, j + lane]
+                            tops[lane] = x if x > tops[lane] else tops[lane]
+                    for lane in range(LANES):
+                        top = tops[lane] if tops[lane] > top else top
+                for j in range(whole if k >= 2 * LANES else 1, k):
+                    top = some[i, j] if some[i, j] > top else top
+                loss += top - some[i, np.int64(labels[start + i])]
+                for j in range(k):
+                    d[i, j] = some[i, j] - top
+            for j in range(terms.size):
+                terms[j] = exp(terms[j])
+            for i in range(some.shape[0]):
+                total = zero
+                for j in range(k):
+                    total += d[i, j]
+                share = factor / total
+                for j in range(k):
+                    d[i, j] *= share
+                d[i, np.int64(labels[start + i])] -= factor
+                loss += log(total)
         value[0] = loss * factor
 
     return softmax_of_labels
-
-
-@functools.cache
-def largest_of(dtype: str) -> Callable:
-    def largest(row, tops):  # type: ignore[no-untyped-def]
-        """NaN is passed over: a sum will find it."""
-        top, rounds = row[0], row.size // LANES
-        if rounds > 1:
-            tops[:] = row[:LANES]
-            for j in range(1, rounds):
-                for lane in range(LANES):
-                    x = row[LANES * j + lane]
-                    tops[lane] = x if x > tops[lane] else tops[lane]
-            for lane in range(LANES):
-                top = tops[lane] if tops[lane] > top else top
-        for j in range(LANES * rounds if rounds > 1 else 0, row.size):
-            top = row[j] if row[j] > top else top
-        return top
-
-    return compiled(largest, forceinline=True)
 
 
 @functools.cache

@@ -192,7 +192,7 @@ class Body:
             x = Symbol(tape, tape.record("add", (x, tape.array(ROW))).operand, FLOATS)
         y, cache = layer.forward(x, traced_pass(tape))
         self._is_tuple, self._parts = type(cache) is tuple, cache if type(cache) is tuple else (cache,)
-        if y.operand == x.operand or any(type(part) in (list, dict, tuple) for part in self._parts):
+        if x.holds(y) or any(type(part) in (list, dict, tuple) for part in self._parts):
             raise NotPointwise("nothing is computed, or the cache is more than a tuple of arrays")
         kept = [part for part in self._parts if isinstance(part, Symbol)]
         self.keeps_input = any(symbol.operand == INPUT for symbol in kept)
@@ -209,7 +209,7 @@ class Body:
         parts = tuple(tape.array(MASK if p.kind == MASK else FLOATS) if isinstance(p, Symbol) else p for p in self._parts)
         try:
             made: Any = layer.backward(given, parts if self._is_tuple else parts[0], traced_pass(tape))
-            return None if made.operand == given.operand else Loop(f"{self.name}_backward", tape, [made])
+            return None if given.holds(made) else Loop(f"{self.name}_backward", tape, [made])
         except Exception:  # as that of a layer that cannot be trained through
             return None
 

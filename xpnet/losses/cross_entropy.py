@@ -82,7 +82,7 @@ def of_labels(step: Pass, z: Array, labels: Array, count: Any, dz: Array, value:
     xp.subtract.at(dz.reshape(-1), here, factor)
     xp.log(sums, sums)
     xp.subtract(top, wanted, top)
-    xp.dot(logs.reshape(-1), step.arena.ones(2 * n), value)
+    step.device.dot(logs.reshape(-1), step.arena.ones(2 * n), value)
     xp.multiply(value, factor, value)
 
 

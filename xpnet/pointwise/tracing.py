@@ -164,6 +164,10 @@ class Symbol:
         self.operand = self.tape.stored(value, self.kind)
         return self
 
+    def holds(self, other: Symbol) -> bool:
+        """Whether it is what the other one is."""
+        return self.operand == other.operand
+
     def fill(self, value: Any) -> None:
         self.assign(value)
 

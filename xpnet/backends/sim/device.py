@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ class Sim(Device):
         with self.place:
             values = [on_host(a, kernel.name) for a in args]
         with np.errstate(all="ignore"):
-            kernel.twin(HostPass(step.dtype), *values)
+            kernel.twin(HostPass.of(step.dtype), *values)
         for launch in kernel.launches(step, *args):
             ledger.launched(launch.entry, *(on_host(a, launch.entry) for a in launch.counted))
 
@@ -147,6 +148,19 @@ class Sim(Device):
 
 class HostPass(Pass):
     """What the NumPy form of a kernel asks of a pass: memory and sums of the host."""
+
+    _here = threading.local()
+
+    @classmethod
+    def of(cls, dtype: DTypeLike) -> HostPass:
+        """This thread's, with memory that is used again."""
+        name = np.dtype(dtype).name
+        found = getattr(cls._here, name, None)
+        if found is None:
+            found = cls(dtype)
+            setattr(cls._here, name, found)
+        found.arena.scratch.taken = 0
+        return found
 
     def __init__(self, dtype: DTypeLike):
         self.device, self.xp, self.dtype = resolve("cpu").device, np, np.dtype(dtype)
