@@ -9,9 +9,10 @@ workers, and the clock is read after each. The parts are
 - ``waiting``: what the stages that workers share take beyond that: handing over, and workers that have less to do.
 - ``python``: what is left of the whole: code of layers, records, loss and optimizer, checks, loops over calls.
 
-The calls are made with a clock and without: those without say what all of them take, and what the clock costs, which is
-subtracted from each. Whole and calls are timed in turns, in rounds of some hundredths of a second, and the parts are taken as
-shares of the whole of the same round, so that slow moments of the machine change neither.
+All calls together are timed without a clock between them, and python is the whole less that; with a clock, whose own cost is
+subtracted, the parts are told apart, and scaled to that time. Whole and calls are timed in turns, in rounds of some
+hundredths of a second; the parts are taken as shares of the whole of the same round, and of the rounds the quicker half
+counts, so that slow moments of the machine change neither.
 """
 
 import contextlib
@@ -30,8 +31,9 @@ from xpnet.bench.timing import Refused
 
 PARTS = (*KINDS, "waiting", "python")
 ROUND_SECONDS = 0.03  # of each: the step, its calls with a clock, its calls without
-FEWEST = 5  # rounds
-CLOCK = 0.25  # of the step: a clock that costs more spoils what it measures
+FEWEST = 8  # rounds
+COLD = 5  # times what reading the clock costs at least it may cost where caches are cold
+SCALE = 0.2  # more or less than the calls without a clock: their parts are not those of the step
 LESS_THAN_NONE = -0.05  # of the step: no Python is left, and calls were noted that are not of the step
 
 
@@ -57,6 +59,15 @@ def cost_of(calls, tries=7):
 def loop_cost():
     """Seconds that a replay itself takes for a call."""
     return cost_of([(operator.is_, (0, 0))] * 2000)
+
+
+def clock_cost(count=2000, tries=7):
+    """Seconds that reading the clock adds to a call, at least."""
+    stamps, spent = array("q", bytes(8 * count + 8)), []
+    for _ in range(tries):
+        clocked([(operator.is_, (0, 0))] * count, stamps)
+        spent.append((stamps[-1] - stamps[0]) / 1e9 / count)
+    return max(min(spent) - loop_cost(), 0.0)
 
 
 def dispatch_cost():
@@ -144,50 +155,61 @@ class Profile:
         """What the rounds have found; raises Refused where the parts do not add up."""
         if len(self.rounds) < FEWEST:
             raise Refused(f"{len(self.rounds)} rounds are too few for a median: {FEWEST} at least")
-        each = 1 / self.replay.side_by_side
-        clock = statistics.median((r.clocked - r.plain) / r.step for r in self.rounds)
-        calls = np.array([r.calls / r.step for r in self.rounds]) - clock * each / each.sum()
-        waiting = np.array([r.waiting / r.step for r in self.rounds])
+        steps, whole = [r.step for r in self.rounds], statistics.median(r.step for r in self.rounds)
+        calls, waiting, together = self._shares(quicker_half(self.rounds))
         parts = {kind: self._sums(calls, "kind", kind) for kind in KINDS} | {"waiting": waiting}
-        whole = statistics.median(r.step for r in self.rounds)
-        found = {name: float(np.median(shares)) for name, shares in parts.items()}
-        found["python"] = 1 - sum(found.values())
-        parts["python"] = 1 - sum(parts.values())
-        check(found["python"], clock)
+        scale = np.median(together) / sum(np.median(found) for found in parts.values())
+        parts = {name: scale * found for name, found in parts.items()} | {"python": 1 - together}
+        found = {name: float(np.median(each)) for name, each in parts.items()}
+        check(found["python"], scale)
         return {
-            "seconds": [r.step for r in self.rounds],
+            "seconds": steps,
             "median": whole,
-            "quartiles": quartiles([r.step for r in self.rounds]),
+            "quartiles": quartiles(steps),
             "calls_a_round": self.count,
             "how": self.how,
             "parts": {name: part(found[name], parts[name], whole) for name in PARTS},
-            "phases": {phase: whole * float(np.median(self._sums(calls, "phase", phase))) for phase in PHASES},
-            "functions": self._functions(np.median(calls, axis=0) * whole),
+            "phases": {phase: whole * scale * float(np.median(self._sums(calls, "phase", phase))) for phase in PHASES},
+            "functions": self._functions(calls, whole * scale),
             "numpy_calls": len(self.replay.leaves),
-            "dispatch": float(dispatch_cost() * each.sum()),
-            "clock": clock,
+            "dispatch": float(dispatch_cost() * (1 / self.replay.side_by_side).sum()),
+            "scale": float(scale),
         }
+
+    def _shares(self, rounds):
+        """Of each round, as parts of the step: each call and all waiting with a clock, all of it without."""
+        each = 1 / self.replay.side_by_side
+        seen, least = statistics.median(r.clocked - r.plain for r in rounds) / each.sum(), clock_cost()
+        cost, loop = min(max(seen, least), COLD * least), loop_cost() * each.sum()
+        calls = np.array([np.maximum(r.calls - cost * each, 0) / r.step for r in rounds])
+        waiting = np.array([r.waiting / r.step for r in rounds])
+        return calls, waiting, np.array([(r.plain - loop) / r.step for r in rounds])
 
     def _sums(self, calls, key, name):
         """Of each round the sum over the calls that are of this kind or phase."""
         return calls[:, [getattr(leaf, key) == name for leaf in self.replay.leaves]].sum(axis=1)
 
-    def _functions(self, seconds):
+    def _functions(self, calls, whole):
         """Calls and seconds by kind and function, the longest first."""
-        found = {}
-        for leaf, spent in zip(self.replay.leaves, seconds.tolist(), strict=True):
-            entry = found.setdefault(
-                (leaf.kind, leaf.name), {"kind": leaf.kind, "function": leaf.name, "calls": 0, "seconds": 0.0}
-            )
-            entry["calls"] += 1
-            entry["seconds"] += spent
-        return sorted(found.values(), key=lambda entry: -entry["seconds"])
+        places = {}
+        for place, leaf in enumerate(self.replay.leaves):
+            places.setdefault((leaf.kind, leaf.name), []).append(place)
+        found = [
+            {"kind": k, "function": f, "calls": len(at), "seconds": whole * float(np.median(calls[:, at].sum(axis=1)))}
+            for (k, f), at in places.items()
+        ]
+        return sorted(found, key=lambda entry: -entry["seconds"])
 
 
-def check(python, clock):
+def quicker_half(rounds):
+    """What disturbs makes rounds longer."""
+    return sorted(rounds, key=lambda r: r.step + r.clocked + r.plain)[: -(-len(rounds) // 2)]
+
+
+def check(python, scale):
     """Raises Refused where the parts say nothing about the step."""
-    if abs(clock) > CLOCK:
-        raise Refused(f"reading the clock between the calls changed what they take by {clock:.0%} of the step")
+    if abs(scale - 1) > SCALE:
+        raise Refused(f"the calls one by one are {1 / scale:.0%} of what they take together")
     if python < LESS_THAN_NONE:
         raise Refused(f"the calls alone took {1 - python:.0%} of the step")
 

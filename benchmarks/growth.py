@@ -16,6 +16,12 @@ import sys
 import time
 
 import processes
+from call_times import FEWEST, Profile
+
+import xpnet as xn
+from xpnet.bench import cells
+from xpnet.bench.networks import perceptron
+from xpnet.bench.timing import Refused
 
 SMALL = 0.1  # of the step
 SECONDS, APART = 40.0, 1.0  # of the passes of one sweep, and from one's beginning to the next's
@@ -29,11 +35,6 @@ SWEEPS = {
 
 def measured(sweep, optimizer, device, seconds, sizes=None):
     """In a process of its own: a step and its parts at every size."""
-    from call_times import Profile
-
-    import xpnet as xn
-    from xpnet.bench.networks import perceptron
-
     device = processes.device(device)
     rule = {"adam": xn.Adam, "sgd": xn.SGD}[optimizer]
     profiles = {}
@@ -48,8 +49,6 @@ def measured(sweep, optimizer, device, seconds, sizes=None):
 
 def take_rounds(profiles, seconds):
     """A round of each, pass by pass, for so long."""
-    from call_times import FEWEST
-
     start, passes = time.perf_counter(), 0
     while passes < FEWEST or time.perf_counter() - start < seconds:
         began, passes = time.perf_counter(), passes + 1
@@ -60,8 +59,6 @@ def take_rounds(profiles, seconds):
 
 def point(n, profile):
     """What was found of one size, or why it does not count."""
-    from xpnet.bench.timing import Refused
-
     about = {"size": n, "parameters": int(profile.trainer.net.parameters.value.size)}
     try:
         return about | profile.result()
@@ -136,9 +133,7 @@ def sentences(sweep, answer):
 
 def duration(seconds):
     """Three digits, in microseconds, milliseconds or seconds."""
-    from xpnet.bench.cells import duration as shown
-
-    return shown(seconds).replace("µs", "us")
+    return cells.duration(seconds).replace("µs", "us")
 
 
 def main():

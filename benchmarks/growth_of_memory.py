@@ -12,13 +12,22 @@ caller's rows apart. A line is fitted by least squares: so many bytes a paramete
 """
 
 import argparse
+import dataclasses
 import gc
 import statistics
 import sys
 import tracemalloc
 from array import array
 
+import in_xpnet
+import networks
 import processes
+from cases import CASES
+from worker import resident
+
+import xpnet as xn
+from xpnet.bench.networks import perceptron
+from xpnet.forecast import forecast
 
 BATCH, STEPS = 64, 4
 WIDTHS, BATCHES = (256, 512, 1024, 2048, 3072, 4096), (64, 256, 1024, 4096, 8192, 16384)
@@ -28,12 +37,6 @@ FIRST, LATER, SPANS = 2048, 10_000, 5  # losses come from vectors of 1,024: afte
 
 def peak(sizes, batch, device):
     """In a process of its own: memory of a few steps of one network."""
-    from worker import resident
-
-    import xpnet as xn
-    from xpnet.bench.networks import perceptron
-    from xpnet.forecast import forecast
-
     network, device = perceptron(tuple(sizes), xn.Adam), processes.device(device)
     x, y = network.data(batch)
     before = resident("VmRSS")
@@ -55,12 +58,6 @@ def peak(sizes, batch, device):
 
 def growth(name, device, traced):
     """In a process of its own: what so many steps of a case leave in memory."""
-    import dataclasses
-
-    import in_xpnet
-    import networks
-    from cases import CASES
-
     case, device = dataclasses.replace(CASES[name], learning_rate=1e-6), processes.device(device)
     trainer = in_xpnet.made(case, device)
     x, y = (device.put(a) for a in networks.rows(case))
@@ -83,8 +80,6 @@ def steps(trainer, x, y, count):
 
 
 def resident_bytes():
-    from worker import resident
-
     gc.collect()
     return resident("VmRSS")
 

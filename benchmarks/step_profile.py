@@ -14,7 +14,10 @@ import statistics
 import sys
 import time
 
+import in_xpnet
+import networks
 import processes
+from call_times import FEWEST, Profile
 from cases import CASES
 
 HEADS = ("products", "elementwise", "copies", "update", "waiting", "python")
@@ -24,10 +27,6 @@ BLOCKS, SECONDS = 3, 4.0  # processes of each revision, and how long each takes 
 
 def measured(name, device, seconds):
     """In a process of its own: rounds of one case for so long."""
-    import in_xpnet
-    import networks
-    from call_times import FEWEST, Profile
-
     case, device = dataclasses.replace(CASES[name], learning_rate=LEARNING_RATE), processes.device(device)
     profile = Profile(lambda d: in_xpnet.made(case, d), *networks.rows(case), device)
     rounds, start = 0, time.perf_counter()
@@ -38,19 +37,20 @@ def measured(name, device, seconds):
 
 
 def joined(answers):
-    """One result of those of several processes: medians of what they found, and all their rounds; or why there is none."""
-    for reason in ("left_out", "refused"):
-        if found := next((a for a in answers if reason in a), None):
-            return {reason: found[reason]}
-    seconds = [s for a in answers for s in a["seconds"]]
+    """One result of those processes that count: medians of what they found, and all their rounds; or why there is none."""
+    counting = [a for a in answers if "parts" in a]
+    reasons = [a.get("left_out") or a["refused"] for a in answers if "parts" not in a]
+    if not counting:
+        return {key: reasons[0] for key in ("left_out", "refused") if key in answers[0]}
+    seconds = [s for a in counting for s in a["seconds"]]
     whole = statistics.median(seconds)
-    shares = {name: statistics.median(a["parts"][name]["share"] for a in answers) for name in HEADS}
+    shares = {name: statistics.median(a["parts"][name]["share"] for a in counting) for name in HEADS}
     shares["python"] = 1 - sum(shares[name] for name in HEADS if name != "python")
     low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    parts = {name: joined_part(name, share, whole, answers) for name, share in shares.items()}
-    middle = sorted(answers, key=lambda a: a["median"])[len(answers) // 2]
+    parts = {name: joined_part(name, share, whole, counting) for name, share in shares.items()}
+    middle = sorted(counting, key=lambda a: a["median"])[len(counting) // 2]
     rest = {key: middle[key] for key in middle.keys() - {"seconds", "median", "quartiles", "parts"}}
-    return {"median": whole, "quartiles": [low, high], "parts": parts, "seconds": seconds, **rest}
+    return {"median": whole, "quartiles": [low, high], "parts": parts, "not_counted": reasons, "seconds": seconds, **rest}
 
 
 def joined_part(name, share, whole, answers):
@@ -59,17 +59,22 @@ def joined_part(name, share, whole, answers):
 
 
 def profiles(name, options):
-    """Results by "before" and "after"; the processes take turns."""
+    """Results by "before" and "after"; the processes take turns. Where some are refused, as many more are asked."""
     checkouts = {"before": options.before, "after": None} if options.before else {"after": None}
     answers = {which: [] for which in checkouts}
-    for _ in range(options.blocks):
+    for _ in range(2 * options.blocks):
         for which, checkout in checkouts.items():
-            if any({"left_out", "refused"} & set(a) for a in answers[which]):
+            if enough(answers[which], options.blocks):
                 continue
             given = name, options.device if which == "after" else "cpu", options.seconds
             found = processes.run("step_profile", "measured", *given, threads=options.threads, checkout=checkout)
             answers[which].append(found)
     return {which: joined(found) for which, found in answers.items()}
+
+
+def enough(answers, blocks):
+    """Whether so many count, or none will."""
+    return sum("parts" in a for a in answers) == blocks or any("left_out" in a for a in answers)
 
 
 def table(found):
@@ -119,6 +124,9 @@ def main():
         if options.functions:
             longest(name, found[name])
     print(table(found))
+    for name, which, r in [(name, which, r) for name, by in found.items() for which, r in by.items()]:
+        for reason in r.get("not_counted", ()):
+            print(f"({name}) {which}: a process did not count: {reason}")
     if options.out:
         processes.write(options.out, device=options.device, cases=found)
     refused = {(name, which): r["refused"] for name, by in found.items() for which, r in by.items() if "refused" in r}

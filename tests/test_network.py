@@ -232,6 +232,12 @@ class TestPredict:
             mlp(device=device).predict(rows)
 
 
+def alike(found, expected, device):
+    """The same bits; but the exponential and its kin of cpu-fast differ from NumPy's in the last places."""
+    tolerance = 1e-5 if device.name == "cpu-fast" else 0
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
 class TestMoving:
     @pytest.mark.parametrize("target", ["cpu", "sim", "sim:1", xn.device("sim:2")], ids=str)
     def test_parameters_and_outputs_stay_the_same(self, device, target):
@@ -240,7 +246,7 @@ class TestMoving:
         assert net.to(target) is net
         assert net.device == xn.device(target)
         assert bits(net) == before
-        np.testing.assert_array_equal(net.predict(ROWS), outputs)
+        alike(net.predict(ROWS), outputs, device)
         assert all(net.device.owns(p.value) for p in net.parameters.values())
 
     @pytest.mark.parametrize("target", ["cpu", "sim", "sim:1"])
@@ -254,8 +260,8 @@ class TestMoving:
                     net.to(target)
                 rows = slice(10 * part, 10 * part + 10)
                 run_step(net, loss, optimizer, net.device.put(x[rows]), net.device.put(y[rows]))
-            ends.append(bits(net))
-        assert ends[0] == ends[1]
+            ends.append(net.device.get(net.parameters.value))
+        alike(*ends, device)
 
     def test_buffers_of_a_pass_begun_before_the_move_do_not_come_along(self):
         """The step of before the move is still alive when the next pass on the new device begins."""

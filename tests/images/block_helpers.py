@@ -41,6 +41,7 @@ def trainer(net=None, *, in_blocks=True, device="cpu", optimizer=None, size=(9, 
         net, loss=xn.SoftmaxCrossEntropy(), optimizer=optimizer or xn.Momentum(0.05), device=device, seed=0, **options
     ).build((*size, 3))
     net.in_blocks = net.in_blocks and in_blocks
+    made.records.wanted = False  # blocks alone, which the network's arenas then show
     return made
 
 

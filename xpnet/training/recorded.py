@@ -164,7 +164,11 @@ class StepPlan:
         outputs, cache = self._net.forward(x, step)
         _, dy = self._loss(outputs, y, step, weights)
         self._net.backward(dy, cache, step)
-        self._optimizer.update(self._net.parameters)
+        self._optimizer.prepare(self._net.parameters)
+        numbers = self._optimizer.advance()
+        self._numbers = self._device.empty((len(numbers),), self._dtype)
+        self._optimizer.apply(numbers)
+        ledger.step_ended()
         return self._handed_out()
 
     def _noted(self) -> Array:
@@ -187,7 +191,6 @@ class StepPlan:
     def _update(self, plan: Plan) -> None:
         self._optimizer.prepare(self._net.parameters)
         numbers = self._optimizer.advance()
-        self._numbers = self._device.empty((len(numbers),), self._dtype)
         self._numbers[:] = numbers
         self._optimizer.planned(plan).apply([recorded(self._numbers[i, ...]) for i in range(len(numbers))])
 
