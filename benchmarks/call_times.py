@@ -30,6 +30,9 @@ from xpnet.backends.workers import one_blas_thread
 from xpnet.bench.timing import Refused
 
 PARTS = (*KINDS, "waiting", "python")
+#: Of steps that are timed. With more of it units die in thousands of steps on one batch; Adam's means of their gradients then
+#: become denormal numbers, which are slow.
+LEARNING_RATE = 1e-12
 ROUND_SECONDS = 0.03  # of each: the step, its calls with a clock, its calls without
 FEWEST = 8  # rounds
 COLD = 5  # times what reading the clock costs at least it may cost where caches are cold

@@ -264,14 +264,16 @@ def noted(make, x, y, device):
     trainer = make(device)
     tap = Tap(device.workers, phases := Phases(trainer.net))
     rows, targets = device.put(x), device.put(y)
-    value = warmed_up(trainer, phases, rows, targets)
-    if is_recorded(trainer):
-        with TellingCopies(tap):
-            found = tap.step(lambda: trainer.step(rows, targets), "record")
-        if {leaf.phase for leaf in found.leaves} >= set(PHASES[1:]):
-            return trainer, found
-    tap.remove()
-    return trainer, noted_by_layers(make, x, y, telling(device), value)
+    try:
+        value, found = warmed_up(trainer, phases, rows, targets), None
+        if is_recorded(trainer):
+            with TellingCopies(tap):
+                found = tap.step(lambda: trainer.step(rows, targets), "record")
+    finally:
+        tap.remove()
+    if found is None or not {leaf.phase for leaf in found.leaves} >= set(PHASES[1:]):
+        found = noted_by_layers(make, x, y, telling(device), value)
+    return trainer, found
 
 
 def warmed_up(trainer, phases, rows, targets):

@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py [--sweeps width depth batch] [--optimizer sgd] [--device cpu-fast] [--out result.json]
 
-Multilayer perceptrons with ReLU and softmax cross-entropy in float32, random rows, a learning rate of 1e-6. Of three numbers
+Multilayer perceptrons with ReLU and softmax cross-entropy in float32, random rows, a learning rate of 1e-12. Of three numbers
 one grows, in a process of its own: all its sizes are timed in passes, which begin a second apart at least, and whose median
 counts. The parts of a step are those of call_times.py. An exponent is the slope of log time over log size: between two
 neighbours, and fitted by least squares to the upper half of the sizes, where the work itself and not its calls is most of it.
@@ -16,7 +16,7 @@ import sys
 import time
 
 import processes
-from call_times import FEWEST, Profile
+from call_times import FEWEST, LEARNING_RATE, Profile
 
 import xpnet as xn
 from xpnet.bench import cells
@@ -40,7 +40,7 @@ def measured(sweep, optimizer, device, seconds, sizes=None):
     profiles = {}
     for n in sizes or SWEEPS[sweep][0]:
         layers, batch = SWEEPS[sweep][1](n)
-        network = perceptron(layers, rule)
+        network = perceptron(layers, lambda _: rule(LEARNING_RATE))
         profiles[n] = Profile(network.trainer, *network.data(batch), device)
     take_rounds(list(profiles.values()), seconds)
     points = [point(n, profile) for n, profile in profiles.items()]

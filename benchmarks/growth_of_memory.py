@@ -22,6 +22,7 @@ from array import array
 import in_xpnet
 import networks
 import processes
+from call_times import LEARNING_RATE
 from cases import CASES
 from worker import resident
 
@@ -58,7 +59,7 @@ def peak(sizes, batch, device):
 
 def growth(name, device, traced):
     """In a process of its own: what so many steps of a case leave in memory."""
-    case, device = dataclasses.replace(CASES[name], learning_rate=1e-6), processes.device(device)
+    case, device = dataclasses.replace(CASES[name], learning_rate=LEARNING_RATE), processes.device(device)
     trainer = in_xpnet.made(case, device)
     x, y = (device.put(a) for a in networks.rows(case))
     watch = tracemalloc_bytes if traced else resident_bytes

@@ -4,7 +4,7 @@
     python benchmarks/step_profile.py --before CHECKOUT        # and the same of another revision's, in turns
 
 The parts are those of call_times.py. Cases as in peers.py, with two threads, each in processes of its own; but the learning
-rate is 1e-6, so that numbers stay in their usual range. ``CHECKOUT`` is a folder with an older xpnet (``git worktree add``):
+rate is 1e-12, so that numbers stay what they are. ``CHECKOUT`` is a folder with an older xpnet (``git worktree add``):
 its processes and those of this one take turns.
 """
 
@@ -17,11 +17,10 @@ import time
 import in_xpnet
 import networks
 import processes
-from call_times import FEWEST, Profile
+from call_times import FEWEST, LEARNING_RATE, Profile
 from cases import CASES
 
 HEADS = ("products", "elementwise", "copies", "update", "waiting", "python")
-LEARNING_RATE = 1e-6
 BLOCKS, SECONDS = 3, 4.0  # processes of each revision, and how long each takes rounds
 
 

@@ -33,6 +33,11 @@ def regression_data(n: int = 60, features: int = 4, seed: int = 2) -> tuple[np.n
     return x.astype(np.float32), (x @ rng.standard_normal(features) + 0.1 * rng.standard_normal(n)).astype(np.float32)
 
 
+def exact(device: xn.Device) -> bool:
+    """Whether its numbers are NumPy's to the last bit: a GPU's are not, nor cpu-fast's exponential and its kin."""
+    return device.kind != "cuda" and device.name != "cpu-fast"
+
+
 def bits(parameters: xn.Sequential | xn.Trainer) -> bytes:
     """Every parameter and running statistic as bytes: equal only if all are equal to the last bit."""
     net = getattr(parameters, "net", parameters)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from core_helpers import exact
 from example_helpers import load_example
 
 from xpnet.simulate import simulate
@@ -84,7 +85,7 @@ def results(printed: str, device: str) -> list[str]:
 def test_example_gives_the_same_on_every_device(name: str, device, request: pytest.FixtureRequest) -> None:
     skip_without_data(name, request)
     printed = run(name, "--device", device.name, *short(name))
-    if device.kind != "cuda":  # there rounding differs, and with it the last digits
+    if exact(device):  # else rounding differs, and with it the last digits
         assert results(printed, device.name) == results(run(name, "--device", "cpu", *short(name)), "cpu")
     assert len(printed.splitlines()) >= 4
     for pattern in SHOWN.get(name, ()):

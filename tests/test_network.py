@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from core_helpers import allocations, bits, classes_data, mlp, run_step
+from core_helpers import allocations, bits, classes_data, exact, mlp, run_step
 from network_helpers import ROWS, make_trainer, pickled
 
 import xpnet as xn
@@ -233,8 +233,8 @@ class TestPredict:
 
 
 def alike(found, expected, device):
-    """The same bits; but the exponential and its kin of cpu-fast differ from NumPy's in the last places."""
-    tolerance = 1e-5 if device.name == "cpu-fast" else 0
+    """The same bits, where the device's are NumPy's."""
+    tolerance = 0 if exact(device) else 1e-5
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 

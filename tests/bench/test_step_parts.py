@@ -32,10 +32,10 @@ NETWORK = perceptron((6, 5, 4), xn.Adam)
 
 @pytest.fixture
 def cpu():
-    """Whose workers are as they were when a test ends."""
+    """Its workers are as they were when a test ends."""
     found = xn.device("cpu")
     yield found
-    vars(found.workers).pop("replay", None)
+    assert "replay" not in vars(found.workers)
 
 
 def counted(found):
@@ -61,11 +61,9 @@ def test_calls_of_a_recorded_step(cpu):
 
 def test_calls_of_a_step_by_layers(cpu, monkeypatch):
     recorded = counted(calls.noted(NETWORK.trainer, *NETWORK.data(3), cpu)[1])
-    vars(cpu.workers).pop("replay")
     monkeypatch.setattr(type(cpu), "records", False)
     found = calls.noted(NETWORK.trainer, *NETWORK.data(3), cpu)[1]
     assert (found.how, counted(found)["products"], counted(found)["update"]) == ("layers", 5, recorded["update"])
-    assert "replay" not in vars(cpu.workers)
 
 
 def test_calls_of_another_step_are_refused(cpu):

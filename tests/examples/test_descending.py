@@ -38,8 +38,8 @@ def test_learning_rates_on_digits(data) -> None:
 
 
 def test_regimes_count_their_updates(data, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps, update = [], xn.SGD.update
-    monkeypatch.setattr(xn.SGD, "update", lambda self, parameters: steps.append(1) or update(self, parameters))
+    steps, advance = [], xn.SGD.advance
+    monkeypatch.setattr(xn.SGD, "advance", lambda self: steps.append(1) or advance(self))
     found = example.regimes(data, "cpu", epochs=2)
     assert [updates for updates, *_ in found.values()] == [2, 26, 800]
     assert len(steps) == 828

@@ -214,6 +214,14 @@ class TestLimits:
         assert replays(said) == [STEPS - 2]
         assert "__float__" in peeks.records.reasons[x.shape]
 
+    def test_a_network_of_ones_own(self):
+        class Own(xn.Sequential):
+            pass
+
+        x, y = classes_data(6)
+        trainer = same_steps(lambda: xn.Trainer(Own(xn.Affine(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1)), x, y)
+        assert "does not say recordable" in trainer.records.reasons[x.shape]
+
     def test_a_rule_of_ones_own(self):
         x, y = classes_data(6)
         trainer = same_steps(lambda: with_layer(xn.Tanh(), Halving(0.1)), x, y)

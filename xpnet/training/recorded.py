@@ -132,7 +132,7 @@ def objection(trainer: Trainer) -> str:
         return "net.debug looks at every gradient"
     if trainer.precision is not None:
         return f"precision={trainer.precision!r} has steps of its own"
-    for part in (trainer.loss, trainer.optimizer, *net.walk()):
+    for part in (trainer.loss, trainer.optimizer, net, *net.walk()):
         if not part.recordable:
             return f"{part!r} does not say recordable = True"
     return ""
