@@ -145,6 +145,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of the passes of each sweep")
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
+    processes.note_load()
     found = {}
     for sweep in options.sweeps:
         given = sweep, options.optimizer, options.device, options.seconds

@@ -118,7 +118,7 @@ def tell(key, found):
     one = {"parameters": "parameter", "batch": "row"}[key]
     for value, fit in found["lines"].items():
         text = f"{value}: {fit['slope']:,.2f} bytes a {one} and {fit['intercept'] / 2**20:,.1f} MiB"
-        each = f", {fit['slope'] / sum(SIZES):.2f} an element between layers" if key == "batch" else ""
+        each = f", {fit['slope'] / sum(SIZES):.2f} an element of inputs and activations" if key == "batch" else ""
         print(f"{text}{each}; the line explains {fit['explained']:.2%} of the variance")
     print(flush=True)
 

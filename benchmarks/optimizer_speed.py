@@ -180,6 +180,7 @@ def main():
     options = parser.parse_args()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     run = results.Run(machine.describe(), sys.argv, machine.revision(), 0, now, quick=options.blocks < BLOCKS)
+    processes.note_load()
     start = time.perf_counter()
     for name in options.cases:
         print(f"({name}) Adam, {count(CASES[name]):,} parameters", flush=True)

@@ -62,6 +62,14 @@ def device(name):
         raise Absent(f"no device {name!r}: {error}") from error
 
 
+def note_load():
+    """Say where others want the cores: threads that wait for one another then wait for those too, many times as long."""
+    if (load := os.getloadavg()[0]) > 1:
+        print(
+            f"other processes keep {load:.1f} cores busy: times, those of two threads above all, are too long", file=sys.stderr
+        )
+
+
 def write(path, **record):
     """A file of what was measured, with what it was measured on."""
     from xpnet.bench import machine

@@ -116,6 +116,7 @@ def main():
     parser.add_argument("--functions", action="store_true", help="also the functions in which each step is longest")
     parser.add_argument("--out", help="write everything as JSON")
     options = parser.parse_args()
+    processes.note_load()
     found = {}
     for name in options.cases:
         print(CASES[name], flush=True)

@@ -25,7 +25,7 @@ from xpnet.extras import MissingExtra, load
 from xpnet.pointwise import Kernel, loops
 from xpnet.pointwise.kernel import ROW
 
-SHARED = 1 << 17  # elements from which on workers share a loop
+SHARED = 1 << 18  # elements from which on workers share a loop
 SIMD = 16  # elements to whose multiples it is cut
 
 
