@@ -13,7 +13,7 @@ import pytest
 
 TOOLS = Path(__file__).parents[1] / "tools"
 ROOT = TOOLS.parent
-LAYER, LOSS, OPTIMIZERS = "xpnet/layers/new.py", "xpnet/losses/new.py", "xpnet/optimizers.py"
+LAYER, LOSS, OPTIMIZERS = "xpnet/layers/new.py", "xpnet/losses/new.py", "xpnet/optimizers/new.py"
 
 
 @pytest.fixture(scope="module")

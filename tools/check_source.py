@@ -37,7 +37,7 @@ def check(path: str, text: str) -> list[Finding]:
     tree = ast.parse(text)
     found = set(import_rules(path, tree))
     if computes(path):
-        reader = Reader(project() | declarations([tree]), moves=path == "xpnet/optimizers.py")
+        reader = Reader(project() | declarations([tree]), moves=path.startswith("xpnet/optimizers/"))
         found |= {Finding(path, *finding) for finding in reader.read(tree)}
     return sorted(found)
 
@@ -65,7 +65,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
 
 def computes(path: str) -> bool:
     """Whether this is a layer, a loss or the optimizers."""
-    return path.startswith(("xpnet/layers/", "xpnet/losses/")) or path == "xpnet/optimizers.py"
+    return path.startswith(("xpnet/layers/", "xpnet/losses/", "xpnet/optimizers/"))
 
 
 @functools.cache

@@ -332,6 +332,8 @@ class Pass:
         """Product of two matrices into ``out`` or a kept buffer."""
         if out is None:
             out = self.keep((a.shape[0], b.shape[1]))
+        if a.shape[1] == 1:  # of one row, or one column: NumPy's matmul goes without BLAS there
+            return self.xp.multiply(a, b, out=out)
         return self.device.shared_matmul(a, b, out) if self.splits else self.xp.matmul(a, b, out=out)
 
     def affine(self, x: Array, W: Array, b: Array | None) -> Array:

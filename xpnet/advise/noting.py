@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.advise.tasks import Section, Task, Work, task
 from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Array, DTypeLike
-from xpnet.backends.recording import Call, Namespace, Recorder, plain, recorded
+from xpnet.backends.recording import Call, Namespace, Recorded, Recorder, plain, recorded
 from xpnet.backends.workers import Workers
 from xpnet.training import Trainer
 
@@ -62,7 +62,7 @@ class Noting(CPU):
         self.workers = NotingWorkers(threads, self.noted)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        return recorded(aligned_empty(shape, dtype))
+        return aligned_empty(shape, dtype, Recorded)  # its references tell whether it is in use, as those of a device's
 
     def put(self, a: Any, dtype: DTypeLike | None = None) -> Array:
         return recorded(super().put(a, dtype))

@@ -21,8 +21,8 @@ UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 ALIGNMENT = 64  # a cache line; malloc's 16 halve the speed of every wide pass
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Uninitialised C-ordered array at a 64-byte address.
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike, kind: type[np.ndarray] = np.ndarray) -> np.ndarray:
+    """Uninitialised C-ordered array at a 64-byte address; of another ``kind``, it is no view of an array either.
 
     Its memory belongs to a ``bytearray``, not to another ndarray: NumPy then lets views keep
     this very array as their ``base``, so its reference count tells whether anyone holds a view.
@@ -30,7 +30,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = bytearray(size + ALIGNMENT)
     offset = -np.frombuffer(memory, np.uint8).ctypes.data % ALIGNMENT
-    return np.ndarray(shape, dtype, buffer=memory, offset=offset)
+    return np.ndarray.__new__(kind, shape, dtype, buffer=memory, offset=offset)
 
 
 @functools.lru_cache(maxsize=4096)

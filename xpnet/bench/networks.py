@@ -18,7 +18,7 @@ from xpnet.optimizers import SGD, Adam, Momentum, Optimizer
 from xpnet.training import Trainer
 
 #: So small that thousands of steps on one batch leave the numbers in their usual range: denormal ones would be slow.
-LEARNING_RATE = 1e-6
+LEARNING_RATE = 1e-12
 SEED = 0
 
 

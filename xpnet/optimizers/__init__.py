@@ -1,0 +1,9 @@
+"""Optimizers: update rules on the flat parameter vector.
+
+Each rule is written once for a block of elements: the whole vector on a GPU, cache-sized pieces of it on a CPU.
+"""
+
+from xpnet.optimizers.base import Optimizer
+from xpnet.optimizers.rules import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSProp
+
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "Optimizer", "RMSProp"]
