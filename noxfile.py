@@ -132,6 +132,7 @@ def slow(session):
     """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files)."""
     session.install(".", *group("test"))
     session.run("pytest", "--slow", "-m", "slow", *session.posargs)
+    session.run("pytest", "--slow", "tests/test_examples.py", "-k", "sim")  # the longest are skipped there by default
     for example in ("book_table.py", "conv_nets.py", "cifar10.py"):
         session.run("python", f"examples/{example}")
 

@@ -81,9 +81,14 @@ def results(printed: str, device: str) -> list[str]:
     return [re.sub(rf"\b{re.escape(device)}\b", "", line).rstrip() for line in lines]
 
 
+LONG_ON_SIM = ("cifar10.py", "book_table.py", "vanishing_gradients.py")  # four seconds or more each, in the short forms
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_gives_the_same_on_every_device(name: str, device, request: pytest.FixtureRequest) -> None:
     skip_without_data(name, request)
+    if device.kind == "sim" and name in LONG_ON_SIM and not request.config.getoption("--slow"):
+        pytest.skip("slow on sim: run with --slow")
     printed = run(name, "--device", device.name, *short(name))
     if exact(device):  # else rounding differs, and with it the last digits
         assert results(printed, device.name) == results(run(name, "--device", "cpu", *short(name)), "cpu")

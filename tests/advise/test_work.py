@@ -9,7 +9,7 @@ import pytest
 
 import xpnet as xn
 from xpnet.advise.counting import Counted, gpu_work
-from xpnet.advise.noting import cpu_work
+from xpnet.advise.noting import Noting, cpu_work
 from xpnet.advise.tasks import Work, between, task
 from xpnet.bench.networks import NETWORKS
 
@@ -155,3 +155,18 @@ def test_what_is_repeated_is_read_once_and_numbers_are_nothing():
 def test_other_products_are_taken_by_their_flops():
     found = task("einsum", [array(4, 5), array(5, 6), array(4, 6)], flops=240)
     assert found.flops == 240
+
+
+def test_the_noted_steps_are_the_cpu_s():
+    """Arrays that tell are no views: a buffer of theirs counts as in use while somebody holds it."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 6, 6, 2)).astype("float32"), rng.integers(0, 3, 3)
+    losses = []
+    for device in (xn.device("cpu"), Noting(2)):
+        body = [xn.Conv2d(4, 3, padding=1), xn.BatchNorm(), xn.ReLU()]
+        net = xn.Sequential(
+            *body, xn.Residual(xn.Conv2d(4, 3, padding=1), xn.BatchNorm()), xn.ReLU(), xn.Flatten(), xn.Affine(3)
+        )
+        trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Momentum(0.1), device=device).build((6, 6, 2))
+        losses.append([float(trainer.step(device.put(x), device.put(y))) for _ in range(5)])
+    assert losses[0] == losses[1]

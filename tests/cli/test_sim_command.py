@@ -237,10 +237,10 @@ def test_arguments_that_look_like_the_commands_own(tmp_path: Path, capsys: pytes
     [
         ["train.py", "--epochs", "1"],
         ["train.py", "--epochs", "1", "--by-hand"],
-        ["learning_slowly.py", "--quick"],
+        pytest.param(["learning_slowly.py", "--quick"], marks=pytest.mark.slow),
         ["own_pieces.py"],
         ["regression.py", "--quick"],
-        ["which_color.py", "--quick"],
+        pytest.param(["which_color.py", "--quick"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -49,6 +49,7 @@ def test_the_gap_on_digits() -> None:
     assert 85 < found[1, 1] < 95
 
 
+@pytest.mark.slow
 def test_a_shift_narrows_the_gap_on_mnist(mnist) -> None:
     name, training, test = example.images(None, quick=False)
     assert (name, len(training[0]), len(test[0])) == ("MNIST", 1_000, 10_000)

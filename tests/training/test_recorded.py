@@ -267,3 +267,14 @@ class TestLimits:
         assert (outputs == held).all()
         assert (x == rows).all()
         assert (y == labels).all()
+
+
+def test_on_every_device(device):
+    """A GPU's steps are not recorded; on cpu-fast the compiled loops are."""
+    x, y = (device.put(a) for a in classes_data(6))
+    trainer = make(device, optimizer=xn.Adam(0.01, l2=0.1, clip_norm=0.5)).build(x.shape[1:])
+    eager = make(device, optimizer=xn.Adam(0.01, l2=0.1, clip_norm=0.5)).build(x.shape[1:])
+    for _ in range(STEPS):
+        assert float(device.get(trainer.step(x, y))) == float(device.get(eager.eager_step(x, y)))
+    assert device.get(trainer.net.parameters.value).tobytes() == device.get(eager.net.parameters.value).tobytes()
+    assert replays(trainer) == ([STEPS - 2] if device.records else [])
