@@ -27,7 +27,7 @@ class Case:
     def libraries(self) -> tuple[str, ...]:
         """Those that can train it; scikit-learn's classifier has no quadratic cost."""
         sklearn = ("scikit-learn",) if self.loss == "softmax-cross-entropy" else ()
-        return ("xpnet", "products", "torch", "torch-compile", "jax", *sklearn, *ON_A_GPU)
+        return ("xpnet", "xpnet-fast", "products", "torch", "torch-compile", "jax", *sklearn, *ON_A_GPU)
 
     @property
     def text(self) -> str:
@@ -51,7 +51,7 @@ class ImageCase:
     learning_rate: float = 0.01
 
     loss, optimizer = "softmax-cross-entropy", "momentum"
-    libraries = ("xpnet", "torch", "torch-channels-last", "torch-compile", "jax", *ON_A_GPU)
+    libraries = ("xpnet", "xpnet-fast", "torch", "torch-channels-last", "torch-compile", "jax", *ON_A_GPU)
 
     @property
     def text(self) -> str:

@@ -23,6 +23,7 @@ WARM_UP = 4  # steps whose losses are compared: xpnet replays the third, and wha
 THREADS = 2
 PEERS = {
     "xpnet": ("in_xpnet", {}),
+    "xpnet-fast": ("in_xpnet", {"device": "cpu-fast"}),
     "xpnet-cuda": ("in_xpnet", {"device": "cuda"}),
     "sim": ("in_xpnet", {"device": "sim"}),
     "ledger": ("in_xpnet", {"device": "sim", "ledger": True}),
