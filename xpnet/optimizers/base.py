@@ -127,8 +127,9 @@ class Optimizer(Recordable):
 
     def advance(self) -> tuple[float, ...]:
         """Count the step, and give what :meth:`apply` needs that differs from step to step."""
-        rate = self._schedule(self.steps)
-        self.steps += 1
+        own = self.__dict__  # past the properties and the count of changes, which take longer than the rest
+        rate = self._schedule(own["_steps"])
+        own["_steps"] += 1
         return (1 - rate * self.weight_decay, *self.numbers(rate))
 
     def apply(self, numbers: Sequence[Any]) -> None:
