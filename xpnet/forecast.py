@@ -63,8 +63,7 @@ def forecast(net: Sequential, rows: int) -> Forecast:
         outputs, cache = twin.forward(x, step)
         step.needs_dx = False
         twin.backward(device.empty(outputs.shape, parameters.dtype), cache, step)
-    batches = 2 if net.device.records else 1  # a recorded step has a copy of its own
-    kept, shared = arena.nbytes + batches * x.nbytes, arena.scratch.nbytes
+    kept, shared = arena.nbytes + x.nbytes, arena.scratch.nbytes
     for part in arena.kin.values():
         kept, shared = kept + part.kept_bytes, shared + part.shared_bytes
     vectors = (parameters.value, parameters.grad, parameters.state)

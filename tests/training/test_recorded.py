@@ -120,6 +120,33 @@ class TestSameBytes:
         assert trainer.history["loss"] == again.history["loss"]
 
 
+class TestBatches:
+    def test_other_arrays_after_the_same_ones(self):
+        """The record reads the arrays that it was given twice; for others it is made anew, and copies them."""
+        x, y = classes_data(12)
+        trainer, eager = make().build(x.shape[1:]), make().build(x.shape[1:])
+        same = x[:6], y[:6]
+        for batch in [same] * 5 + [(x[k : k + 6].copy(), y[k : k + 6].copy()) for k in range(6)] + [same] * 2:
+            assert float(trainer.step(*batch)) == float(eager.eager_step(*batch))
+        assert trainer.net.parameters.value.tobytes() == eager.net.parameters.value.tobytes()
+        assert replays(trainer) == [6]
+
+    def test_what_is_written_into_the_same_arrays_counts(self):
+        x, y = classes_data(6)
+        trainer, eager = make().build(x.shape[1:]), make().build(x.shape[1:])
+        for i in range(6):
+            x *= 1 + i / 10
+            y[:] = (y + 1) % 3
+            assert float(trainer.step(x, y)) == float(eager.eager_step(x, y))
+
+    def test_fit_reads_its_buffers_where_they_are(self):
+        x, y = classes_data(24)
+        trainer = make()
+        trainer.fit(x, y, epochs=2, batch_size=6)
+        (record,) = trainer.records._of_kind.values()
+        assert [a is not None for a in record._plan._given] == [True, True, False]
+
+
 class TestChanges:
     """What is changed between steps has its effect in the next one."""
 

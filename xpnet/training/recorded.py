@@ -82,6 +82,8 @@ class Record:
         if plan is None:
             return trainer.eager_step(*batch)
         trainer.loss.check_values(batch[1], trainer.net.output_shape, trainer.device)
+        if plan.ready and not plan.takes(batch):
+            plan = self._plan = StepPlan(trainer, copies=True)
         if plan.ready:
             return plan.replay(batch)
         value = plan.make(batch)
@@ -139,28 +141,43 @@ def objection(trainer: Trainer) -> str:
 
 
 class StepPlan:
-    """A training step, forward, loss, backward and update, as calls on fixed memory of its own."""
+    """A training step, forward, loss, backward and update, as calls on fixed memory.
 
-    def __init__(self, trainer: Trainer):
+    Arrays of the batch that are the same objects in the first two steps, as ``fit`` gives them, are part of it and read where
+    they are. Others (with ``copies`` all) are copied into memory of its own in each step.
+    """
+
+    def __init__(self, trainer: Trainer, copies: bool = False):
         self._net, self._loss, self._optimizer = trainer.net, trainer.loss, trainer.optimizer
         device, dtype = self._device, self._dtype = trainer.device, trainer.net.parameters.dtype
         self._arena, self._value = Arena(device, dtype), device.empty((), dtype)
-        self._batch: list[Array | None] = []
+        self._copies = copies
+        self._given: Batch = ()  # those that are read where they are; before, what the first step was given
+        self._batch: Batch = ()
         self._numbers: Array = None
         self.ready, self.refused, self.replays = False, "", 0
 
     def make(self, batch: Batch) -> Array:
         """The step by the layers' code, which is noted from the second time on; its loss."""
-        if not self._batch:
-            self._batch = [None if a is None else self._device.empty(a.shape, a.dtype) for a in batch]
-            self._fill(batch)
-            return self._by_layers()
+        if not self._given:
+            self._given = tuple(batch)
+            return self._by_layers(batch)
+        self._batch = tuple(self._place(*pair) for pair in zip(batch, self._given, strict=True))
+        self._given = tuple(a if a is own else None for a, own in zip(batch, self._batch, strict=True))
         self._fill(batch)
         return self._noted()
 
-    def _by_layers(self) -> Array:
+    def _place(self, a: Array | None, first: Array | None) -> Array | None:
+        """Where this part of the batch is read from."""
+        return a if a is None or (a is first and not self._copies) else self._device.empty(a.shape, a.dtype)
+
+    def takes(self, batch: Batch) -> bool:
+        """Whether the batch's arrays are those that are read where they are, or may be copied."""
+        return all(a is own or own is not first for a, own, first in zip(batch, self._batch, self._given, strict=True))
+
+    def _by_layers(self, batch: Batch) -> Array:
         step = StepPass(self._net, self._arena, self._value, self._net.count_step())
-        x, y, weights = self._batch
+        x, y, weights = batch
         outputs, cache = self._net.forward(x, step)
         _, dy = self._loss(outputs, y, step, weights)
         self._net.backward(dy, cache, step)
@@ -206,7 +223,7 @@ class StepPlan:
 
     def _fill(self, batch: Batch) -> None:
         for own, a in zip(self._batch, batch, strict=True):
-            if own is not None and a is not None:
+            if own is not a and own is not None and a is not None:
                 np.copyto(own, a)
 
     def _handed_out(self) -> Array:
