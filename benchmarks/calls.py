@@ -9,7 +9,6 @@ What they take is measured by call_times.py.
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from xpnet.backends.workers import Workers
 from xpnet.bench.timing import Refused
 
 KINDS = ("products", "elementwise", "copies", "update")
-PHASES = ("input", "forward", "loss", "backward", "update")  # "input": a batch that is copied to where a record has it
+PHASES = ("forward", "loss", "backward", "update")
 SAME = 1e-5  # losses, relative
 WARM_UP = 5  # steps after which there are all records: of blocks in the second, of the step in the third
 PRODUCTS = frozenset(("matmul", "dot", "vdot", "inner", "tensordot"))
@@ -165,30 +164,6 @@ class Tap:
         return Noted([stage for stage in self._stages if any(stage.shares)], how)
 
 
-class TellingCopies:
-    """NumPy for the module that copies batches into records, where it is there: tells of those copies."""
-
-    MODULE = "xpnet.training.recorded"
-
-    def __init__(self, tap):
-        self._tap, self._module = tap, sys.modules.get(self.MODULE)
-
-    def __getattr__(self, name):
-        return getattr(np, name)
-
-    def copyto(self, target, source):
-        self._tap.note((np.copyto, (target, source)))
-        np.copyto(target, source)
-
-    def __enter__(self):
-        if self._module is not None:
-            self._module.np = self
-
-    def __exit__(self, *error):
-        if self._module is not None:
-            self._module.np = np
-
-
 class Told(Recorder):
     """Tells the tap of the layers' calls."""
 
@@ -267,11 +242,10 @@ def noted(make, x, y, device):
     try:
         value, found = warmed_up(trainer, phases, rows, targets), None
         if is_recorded(trainer):
-            with TellingCopies(tap):
-                found = tap.step(lambda: trainer.step(rows, targets), "record")
+            found = tap.step(lambda: trainer.step(rows, targets), "record")
     finally:
         tap.remove()
-    if found is None or not {leaf.phase for leaf in found.leaves} >= set(PHASES[1:]):
+    if found is None or not {leaf.phase for leaf in found.leaves} >= set(PHASES):
         found = noted_by_layers(make, x, y, telling(device), value)
     return trainer, found
 
