@@ -198,6 +198,7 @@ class TestTheThread:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:.*fork")  # with threads: just that is tried
     def test_a_forked_process_closes_and_begins_anew(self, small, tmp_path):
         x, y = data()
         batches = self.batches()
