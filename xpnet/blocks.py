@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.backends.recording import Namespace, same
 from xpnet.flow import Flow, backward_through, complete, forward_through
+from xpnet.layers.base import changes_of
 from xpnet.stages import Plan, PlannedPass
 from xpnet.step import Arena, Pass, Scratch, Total
 
@@ -71,8 +72,13 @@ class Run:
 
     def _cut(self, x: Array, step: Pass) -> Cut:
         """The buffers and plans of passes like this one, new ones where those are still needed for another's backward."""
-        changes = sum(layer.changes for layer in self.all_layers())
-        key = (changes, step.network.parameters.version, step.device.workers.count, step.updates_state, step.input_gradient)
+        key = (
+            changes_of(self.all_layers()),
+            step.network.parameters.version,
+            step.device.workers.count,
+            step.updates_state,
+            step.input_gradient,
+        )
         cut = step.arena.kin.get(self)
         if cut is None or cut.key != key or cut.lent:
             cut = step.arena.kin[self] = Cut(self, key, x, step)
@@ -297,7 +303,8 @@ class Part(PlannedPass):
         self.network, self.device, self.dtype = whole.network, whole.device, whole.dtype
         self.xp = Namespace() if plan else whole.xp
         self.training, self.updates_state, self.forward_only = whole.training, whole.updates_state, whole.forward_only
-        self.number, self.count, self.row, self.batch, self.needs_dx = whole.number, whole.count, 0, whole.batch, whole.needs_dx
+        self._number, self.count, self.row, self.batch = whole._number, whole.count, 0, whole.batch
+        self.needs_dx = whole.needs_dx
         self.arena, self.plan, self.worker, self._shares = arena, plan, worker, shares
 
     def go_on(self) -> None:

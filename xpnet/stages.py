@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,10 +114,8 @@ class PlannedPass(Pass):
     def lasting(self, key: Any, shape: tuple[int, ...]) -> Array:
         return self.seen(super().lasting(key, shape))
 
-    def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
+    def _draw(self, stream: int, offset: int, out: Array) -> None:
         if self.plan is None:
-            return super().uniform(shape, stream)
-        out = self.scratch(shape, "float32")
-        offset = self.row * math.prod(shape[1:])
-        self.plan.draw(self.device, self.network.seed, stream, offset, out)
-        return out
+            super()._draw(stream, offset, out)
+        else:
+            self.plan.draw(self.device, self.network.seed, stream, offset, out)

@@ -272,11 +272,20 @@ class Pass:
         self.device, self.dtype = parameters.device, parameters.dtype
         self.xp = self.device.xp
         self.training = self.updates_state = training
-        self.number, self.count, self.row, self.results = number, count, row, results
+        self._number, self.count, self.row, self.results = number, count, row, results
         self.input_gradient, self.needs_dx = needs_dx, True
         self.checks_gradients = network.debug or self.device.poisons
         self.splits = network.in_blocks and self.device.takes_blocks
         self.lent: list[Array] = []
+
+    @property
+    def number(self) -> int | Array:
+        """Which training pass it is; of one that is recorded no layer may know."""
+        if self.plan is not None:
+            self.plan.recorder.refuse(
+                "step.number, which differs from step to step, is read: step.uniform draws random numbers"
+            )
+        return self._number
 
     @property
     def fuses(self) -> bool:
@@ -398,5 +407,8 @@ class Pass:
     def uniform(self, shape: tuple[int, ...], stream: int) -> Array:
         """Scratch float32 numbers in [0, 1): the same for one seed, step, stream and row on every device."""
         out = self.scratch(shape, "float32")
-        offset = self.row * math.prod(shape[1:])
-        return self.device.uniform(self.network.seed, stream, self.number, offset, out)
+        self._draw(stream, self.row * math.prod(shape[1:]), out)
+        return out
+
+    def _draw(self, stream: int, offset: int, out: Array) -> None:
+        self.device.uniform(self.network.seed, stream, self._number, offset, out)

@@ -142,8 +142,10 @@ class TestBatches:
     def test_fit_reads_its_buffers_where_they_are(self):
         x, y = classes_data(24)
         trainer = make()
-        trainer.fit(x, y, epochs=2, batch_size=6)
+        trainer.fit(x, y, epochs=6, batch_size=6)
         (record,) = trainer.records._of_kind.values()
+        assert [a is not None for a in record._plan._given] == [True, True, False]
+        trainer.fit(x, y, epochs=2, batch_size=6)  # has buffers of its own; so many steps before are worth another record
         assert [a is not None for a in record._plan._given] == [True, True, False]
 
 
@@ -181,6 +183,40 @@ class TestChanges:
         trainer.net.debug = True
         trainer.step(x, y)
         assert trainer.records.reasons == {x.shape: "net.debug looks at every gradient"}
+        trainer.net.debug = False
+        for _ in range(3):
+            trainer.step(x, y)
+        assert trainer.records.reasons == {x.shape: ""}
+        assert replays(trainer) == [1]
+
+    def test_a_method_that_is_put_back(self):
+        def exchange(trainer, i):
+            layer = trainer.net.layers[0]
+            if i == 3:
+                layer.forward = lambda x, step: type(layer).forward(layer, -x, step)
+            elif i == 6:
+                del layer.forward
+
+        same_steps(make, *classes_data(6), steps=10, between=exchange)
+
+    def test_many_changes_of_a_network_in_blocks(self):
+        def change(trainer, i):
+            if i % 8 == 7:
+                trainer.optimizer.weight_decay = i / 100
+
+        made = lambda: xn.Trainer(xn.Sequential(*blocks()), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Adam(0.01))  # noqa: E731
+        assert replays(same_steps(made, *images(), steps=46, between=change))[0] > 0
+
+    def test_threads(self):
+        cpu, (x, y) = xn.device("cpu"), classes_data(6)
+        trainer, before = same_steps(make, x, y), cpu.threads
+        plan = next(iter(trainer.records._of_kind.values()))._plan
+        try:
+            cpu.threads = 3 - min(before, 2)
+            trainer.step(x, y)
+            assert next(iter(trainer.records._of_kind.values()))._plan is not plan
+        finally:
+            cpu.threads = before
 
     def test_few_kinds_are_kept(self):
         x, y = classes_data(12)
@@ -192,8 +228,10 @@ class TestChanges:
     def test_a_copy_has_no_records(self):
         x, y = classes_data(6)
         trainer = same_steps(make, x, y)
+        trainer.records.wanted = False
         for other in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
             assert other.records.reasons == {}
+            assert not other.records.wanted
             before = trainer.net.parameters.value.copy()
             other.step(x, y)
             assert (trainer.net.parameters.value == before).all()
@@ -228,6 +266,42 @@ class Halving(xn.SGD):
         w -= tmp
 
 
+class Scheduled(Halving):
+    def rule(self, xp, rate, w, g, tmp):
+        xp.multiply(g, self.learning_rate, out=tmp)
+        w -= tmp
+
+
+class Noisy(Said):
+    """Draws what differs from step to step by itself."""
+
+    def forward(self, x, step):
+        noise = np.random.default_rng(step.number).standard_normal(x.shape[1:]).astype(x.dtype)
+        return x * 2 + noise, None
+
+
+class Absolute(xn.Loss):
+    """A loss as docs/recipes.md has it, which hands out the value that it has computed."""
+
+    recordable = True
+
+    def compute(self, y, targets, step, weights, count):
+        difference = y - targets
+        return step.xp.mean(step.xp.abs(difference)), step.xp.sign(difference) / y.size
+
+
+class Plain:
+    """What has a layer's methods and is none."""
+
+    differentiable, owns_output, owns_dx, mixes_samples, gathers, wide, meets, blockwise = True, *[False] * 7
+    build = xn.Layer.build
+    flops = xn.Layer.flops
+    check_batch = xn.Layer.check_batch
+    walk = xn.Layer.walk
+    weight_size = xn.Layer.weight_size
+    forward, backward = Doubled.forward, Doubled.backward
+
+
 def with_layer(layer, optimizer=None):
     net = xn.Sequential(xn.Affine(5), layer, xn.Affine(3))
     return xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=optimizer or xn.SGD(0.1))
@@ -253,6 +327,67 @@ class TestLimits:
         x, y = classes_data(6)
         trainer = same_steps(lambda: with_layer(xn.Tanh(), Halving(0.1)), x, y)
         assert "reads steps, which belongs into numbers(rate)" in trainer.records.reasons[x.shape]
+
+    def test_a_rule_that_reads_its_learning_rate(self):
+        x, y = classes_data(6)
+        halve = lambda trainer, i: setattr(trainer.optimizer, "learning_rate", 0.1 / (i + 1))  # noqa: E731
+        trainer = same_steps(lambda: with_layer(xn.Tanh(), Scheduled(0.1)), x, y, between=halve)
+        assert "reads learning_rate" in trainer.records.reasons[x.shape]
+
+    def test_a_layer_that_draws_by_the_number_of_the_step(self):
+        x, y = classes_data(6)
+        assert "step.uniform" in same_steps(lambda: with_layer(Noisy()), x, y).records.reasons[x.shape]
+
+    def test_a_loss_of_ones_own(self):
+        x, _ = classes_data(6)
+        made = lambda: xn.Trainer(xn.Sequential(xn.Affine(3)), loss=Absolute(), optimizer=xn.SGD(0.1))  # noqa: E731
+        trainer = same_steps(made, x, np.ones((6, 3), "float32"))
+        assert replays(trainer) == [STEPS - 2]
+        assert float(trainer.step(x, np.ones((6, 3), "float32"))) > 0
+
+    def test_what_is_no_layer(self):
+        x, y = classes_data(6)
+        assert "recordable" in same_steps(lambda: with_layer(Plain()), x, y).records.reasons[x.shape]
+
+    @pytest.mark.parametrize(
+        ("targets", "error"),
+        [
+            (np.array(["cat"] * 6), "not integer labels"),
+            (np.ones(6, complex), "not integer labels"),
+            (np.array([None] * 6), "not integer labels"),
+            (np.zeros(6), "labels are integers"),
+            (np.array([256] * 6, ">i2"), "labels reach from 256"),
+            (np.zeros(0, int), "0 targets"),
+        ],
+        ids=str,
+    )
+    def test_wrong_targets_are_refused_each_time(self, targets, error):
+        x, y = classes_data(6)
+        trainer = same_steps(make, x, y)
+        for _ in range(4):
+            with pytest.raises((TypeError, ValueError), match=error):
+                trainer.step(x, targets)
+        assert trainer.optimizer.steps == STEPS
+        trainer.step(x, y)
+
+    def test_a_first_step_that_breaks_off(self, monkeypatch):
+        x, y = classes_data(12)
+        trainer = same_steps(make, x, y)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(trainer.net.layers[-1]), "backward", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                trainer.step(x[:4], y[:4])
+        twin = copy.deepcopy(trainer)
+        for _ in range(4):
+            assert float(trainer.step(x[:4], y[:4])) == float(twin.eager_step(x[:4], y[:4]))
+
+    def test_a_replay_that_breaks_off_counts_for_nothing(self):
+        x, y = classes_data(6)
+        trainer = same_steps(lambda: make(dropout=0), x, y)
+        x[:] = np.finfo("float32").max
+        with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+            trainer.step(x, y)
+        assert trainer.optimizer.steps == STEPS
 
     def test_what_changes_at_every_step(self):
         def change(trainer, i):

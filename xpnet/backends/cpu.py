@@ -140,7 +140,9 @@ class CPU(Device):
         return philox.fill_uniform(key, stream, step, offset, out)
 
     def check_range(self, indices: np.ndarray, stop: int, ignore: int | None = None) -> tuple[int, int] | None:
-        if not indices.size or np.maximum.reduce(indices.view(UNSIGNED[indices.itemsize]), axis=None) < stop:
+        if not indices.size:
+            return None
+        if indices.dtype.isnative and np.maximum.reduce(indices.view(UNSIGNED[indices.itemsize]), axis=None) < stop:
             return None  # negative ones are large there
         used = indices if ignore is None else indices[indices != ignore]
         if not used.size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xpnet.backends.device import Array, Device
@@ -52,7 +52,10 @@ clock = [0]
 
 
 class Recordable(Configured):
-    """What a training step is made of: layers, losses and optimizers. Records of what they do hold until one changes."""
+    """What a training step is made of: layers, losses and optimizers. Records of what they do hold until one changes.
+
+    It changes when an attribute is set or deleted; what a list or an array that is an attribute holds does not count.
+    """
 
     #: How often an attribute was set, those apart that may differ from step to step.
     changes = 0
@@ -63,7 +66,7 @@ class Recordable(Configured):
         """Whether a step may be recorded and replayed without this object's code (:mod:`xpnet.training.recorded`).
 
         One of your own says ``recordable = True`` if its arrays are computed by ``xp`` and operators alone, and if random
-        numbers, and whatever else differs from step to step, come from the pass or from ``numbers``.
+        numbers come from ``step.uniform``, whatever else differs from step to step from the optimizer's ``numbers``.
         """
         return type(self).__module__.partition(".")[0] == "xpnet"
 
@@ -72,6 +75,15 @@ class Recordable(Configured):
             vars(self)["changes"] = self.changes + 1
             clock[0] += 1
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        setattr(self, name, None)  # counted
+        super().__delattr__(name)
+
+
+def changes_of(parts: Iterable[Any]) -> int:
+    """How often attributes of these were set; what is no :class:`Recordable` does not count."""
+    return sum(getattr(part, "changes", 0) for part in parts)
 
 
 class Layer(Recordable):

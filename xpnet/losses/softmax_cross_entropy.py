@@ -107,7 +107,7 @@ class SoftmaxCrossEntropy(Loss):
         self._check_range(targets, classes, step.device)
 
     def check_values(self, targets: Array, outputs: tuple[int, ...], device: Device) -> None:
-        if targets.dtype.kind != "f":
+        if targets.dtype.kind in "iub":
             self._check_range(targets, outputs[-1], device)
 
     def _check_range(self, labels: Array, classes: int, device: Device) -> None:

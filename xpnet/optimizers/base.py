@@ -132,6 +132,10 @@ class Optimizer(Recordable):
         own["_steps"] += 1
         return (1 - rate * self.weight_decay, *self.numbers(rate))
 
+    def take_back(self) -> None:
+        """Count the last step as not made."""
+        self.__dict__["_steps"] -= 1
+
     def apply(self, numbers: Sequence[Any]) -> None:
         """Update the prepared parameters; ``numbers`` as :meth:`advance` gave them, floats or 0-d arrays of the device."""
         device = self._device
@@ -163,13 +167,14 @@ class Optimizer(Recordable):
         else:
             workers.replay([[(self._update, (xp, numbers, share))] for share in blocks])
 
-    def planned(self, plan: Plan) -> Optimizer:
+    def planned(self, plan: Plan, numbers: int) -> Optimizer:
         """This optimizer, prepared, with arrays that note in a plan what is done with them."""
         twin = object.__new__(type(self))
+        in_blocks = not (self._device.fuses and self._has_loops(numbers))
         vars(twin).update(
             vars(self),
             _plan=plan,
-            _blocks=[[Block(*map(_seen, block)) for block in blocks] for blocks in self._made_blocks()],
+            _blocks=[[Block(*map(_seen, block)) for block in blocks] for blocks in self._made_blocks()] if in_blocks else [],
             _gradients=_seen(self._gradients),
             _clip=recorded(self._clip),
             _part=recorded(self._part),
@@ -205,6 +210,8 @@ class Optimizer(Recordable):
     @property
     def learning_rate(self) -> float | Schedule:
         """The number or schedule; assign another one at any time."""
+        if self._plan:
+            self._plan.recorder.refuse(f"{type(self).__name__}.rule reads learning_rate, which numbers(rate) is given")
         return self._learning_rate
 
     @learning_rate.setter

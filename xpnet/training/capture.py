@@ -8,7 +8,7 @@ optimizer's numbers and the number of the step are put into fixed memory of the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from xpnet.backends import ledger
@@ -56,7 +56,7 @@ def capture(trainer: Trainer, x: Array, y: Array, weights: Array | None = None) 
             step.make(batch)
         heard, objections = [], []
         for _ in range(2):
-            launches, reasons = _hear(step, batch)
+            launches, reasons = _hear(step, batch, trainer.loss.evaluate)
             heard.append(launches)
             objections += reasons
     objections += differences(*heard)
@@ -68,7 +68,8 @@ class FixedStep(StepPlan):
 
     def make(self, batch: Batch) -> Array:
         self.fill(batch)
-        return self.run()
+        self.run(self._loss)
+        return self._value
 
     def fill(self, batch: Batch) -> None:
         """What a captured step needs beforehand."""
@@ -85,18 +86,13 @@ class FixedStep(StepPlan):
             self._numbers[i, ...].fill(number)
         self._number.fill(self._net.count_step())
 
-    def run(self) -> Array:
+    def run(self, loss: Callable) -> None:
         """What would be captured."""
-        step = StepPass(self._net, self._arena, self._value, self._number)
-        x, y, weights = self._batch
-        outputs, cache = self._net.forward(x, step)
-        value, dy = self._loss.evaluate(outputs, y, step, weights)
-        self._net.backward(dy, cache, step)
+        self._pass(StepPass(self._net, self._arena, self._value, self._number), self._batch, loss)
         self._optimizer.apply([self._numbers[i, ...] for i in range(len(self._numbers))])
-        return value
 
 
-def _hear(step: FixedStep, batch: Batch) -> tuple[list[Launch], list[str]]:
+def _hear(step: FixedStep, batch: Batch, loss: Callable) -> tuple[list[Launch], list[str]]:
     """The launches of one step, and what else happened that may not."""
     step.fill(batch)
     launches: list[Launch] = []
@@ -105,7 +101,7 @@ def _hear(step: FixedStep, batch: Batch) -> tuple[list[Launch], list[str]]:
         launches.append(Launch(name, [(a.__array_interface__["data"][0], a.shape, a.strides) for a in arrays], numbers))
 
     with ledger.ledger(each=each) as seen:
-        step.run()
+        step.run(loss)
     reasons = [f"{event.place}: {event.cause} ({event.kind})" for event in seen.events.values() if event.kind != "float64"]
     if seen.allocations:
         reasons.append(f"{seen.allocations} allocations: arrays made anew in each step; step.keep and out= have them made once")

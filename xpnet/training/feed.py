@@ -115,14 +115,16 @@ class Feed:
         chunks = [order[start : start + rows] for start in range(0, len(order), rows)]
         like = [((rows, *a.shape[1:]), a.dtype) for a in sources]
         lanes = self._lanes.pop(rows, None) or [self.device.lane(like) for _ in chunks[:LANES]]
-        with contextlib.closing(iter(Ahead(filler(sources, chunks, rows), len(chunks), lanes))) as filled:
-            for chunk, lane in zip(chunks, filled, strict=True):
-                for start in range(0, len(chunk), size):
-                    batch: list[Array | None] = [None] * self._count
-                    for i, a in zip(self._streamed, lane.arrays, strict=True):
-                        batch[i] = a[start : min(start + size, len(chunk))]
-                    yield batch
-        self._lanes[rows] = lanes
+        try:
+            with contextlib.closing(iter(Ahead(filler(sources, chunks, rows), len(chunks), lanes))) as filled:
+                for chunk, lane in zip(chunks, filled, strict=True):
+                    for start in range(0, len(chunk), size):
+                        batch: list[Array | None] = [None] * self._count
+                        for i, a in zip(self._streamed, lane.arrays, strict=True):
+                            batch[i] = a[start : min(start + size, len(chunk))]
+                        yield batch
+        finally:  # who reads the batches stops at the last one
+            self._lanes[rows] = lanes
 
     def _chunk_rows(self, size: int, n: int) -> int:
         """Rows that are read at a time: so many whole batches as fit a chunk, at least one, not more than there are."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends import resolve
 from xpnet.backends.device import Array, Device
-from xpnet.layers.base import Layer
+from xpnet.layers.base import Layer, changes_of
 from xpnet.layers.convolution import Conv2d
 from xpnet.network import Sequential
 from xpnet.parameters import Parameter
@@ -191,8 +191,7 @@ class Twin:
 
 def state_of(net: Sequential) -> tuple:
     """What a copy depends on."""
-    changes = [getattr(layer, "changes", 0) for layer in net.layer_paths.values()]
-    return net, net.parameters.version, net.changes, sum(changes)
+    return net, net.parameters.version, changes_of((net, *net.layer_paths.values()))
 
 
 class HalfPass(Pass):

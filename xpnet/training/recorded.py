@@ -4,22 +4,22 @@ A record holds for arrays of one shape and type, as long as layers, loss, optimi
 whatever sets an attribute of one of them or replaces a vector has the step recorded anew. What differs from step to step goes
 into fixed memory first: the batch, the optimizer's numbers (learning rate, bias corrections), the number of the step, from
 which random numbers are drawn. Results are those of the layers' own code, bit for bit. Where a step cannot be recorded the
-layers run as ever, and :attr:`Records.reasons` says why.
+layers run as ever, and :attr:`Records.reasons` says why. Labels out of range are refused before a step begins.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpnet.backends import ledger
 from xpnet.backends.device import Array
-from xpnet.backends.recording import Namespace, recorded
+from xpnet.backends.recording import Namespace, recorded, same
 from xpnet.backends.workers import one_blas_thread
-from xpnet.layers.base import clock
+from xpnet.layers.base import changes_of, clock
 from xpnet.network import Sequential
 from xpnet.stages import Plan, PlannedPass
 from xpnet.step import Arena, Results
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Batch = Sequence[Array | None]  # inputs, targets, weights
 NOTHING = contextlib.nullcontext()
 TRIES = 3  # to record a step, and records that were of use in no step
+WORTH_IT = 16  # replays, after which arrays that are others now are taken for the first ones of many steps again
 
 
 class Records:
@@ -46,9 +47,11 @@ class Records:
 
     def step(self, trainer: Trainer, batch: Batch) -> Array:
         """One training step on inputs, targets and weights."""
-        kind = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else a for a in batch])
-        if not (self.wanted and trainer.device.records) or any(type(of) is not tuple for of in kind if of is not None):
+        x, y, weights = batch
+        ours = type(x) is type(y) is np.ndarray and (weights is None or type(weights) is np.ndarray)
+        if not (ours and self.wanted and trainer.device.records and trainer.net.built):
             return trainer.eager_step(*batch)
+        kind = tuple([None if a is None else (a.shape, a.dtype) for a in batch])
         record = self._of_kind.get(kind)
         if record is None:
             record = self._of_kind[kind] = Record()
@@ -58,11 +61,18 @@ class Records:
 
     @property
     def reasons(self) -> dict[tuple[int, ...], str]:
-        """By the shape of the inputs, why steps are not replayed; "" where they are, or may be later."""
-        return {kind[0][0]: record.refused for kind, record in self._of_kind.items()}
+        """By the shape of the inputs, why steps are not replayed; "" where all are, or may be later."""
+        found: dict[tuple[int, ...], str] = {}
+        for (x, *_), record in self._of_kind.items():
+            found[x[0]] = found.get(x[0]) or record.refused
+        return found
 
-    def __reduce__(self) -> tuple:
-        return Records, ()  # addresses of memory are of no use to a copy
+    def __getstate__(self) -> dict:
+        return {"wanted": self.wanted}  # addresses of memory are of no use to a copy
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.wanted = state["wanted"]
 
 
 class Record:
@@ -76,17 +86,23 @@ class Record:
         self._failures = 0
 
     def step(self, trainer: Trainer, batch: Batch) -> Array:
-        if not self.refused and not self._holds(trainer):
+        trainer.loss.check_values(batch[1], trainer.net.output_shape, trainer.device)
+        if self._failures < TRIES and not self._holds(trainer):
             self._begin(trainer)
         plan = self._plan
         if plan is None:
             return trainer.eager_step(*batch)
-        trainer.loss.check_values(batch[1], trainer.net.output_shape, trainer.device)
         if plan.ready and not plan.takes(batch):
-            plan = self._plan = StepPlan(trainer, copies=True)
+            plan = self._plan = StepPlan(trainer, copies=plan.replays < WORTH_IT)
         if plan.ready:
             return plan.replay(batch)
+        return self._make(plan, trainer, batch)
+
+    def _make(self, plan: StepPlan, trainer: Trainer, batch: Batch) -> Array:
+        """A step by the layers' code; if it breaks off, nothing is known of how steps are made."""
+        self._plan = None
         value = plan.make(batch)
+        self._plan = plan
         if plan.refused:
             self._fail(plan.refused)
         self._of = dependencies(trainer)  # the optimizer may have made its vectors
@@ -94,7 +110,7 @@ class Record:
 
     def _holds(self, trainer: Trainer) -> bool:
         """Whether nothing has changed that the record depends on."""
-        if self._clock == clock[0] and self._of[:4] == _parts(trainer):
+        if self._clock == clock[0] and self._of[:5] == _parts(trainer):
             return True
         found = dependencies(trainer)
         if found != self._of:
@@ -106,8 +122,11 @@ class Record:
         """Nothing is known, or no longer."""
         self._of = dependencies(trainer)
         self.refused = objection(trainer)
-        if self._plan is not None and not self._plan.replays:
-            self._fail("layers, loss or optimizer change at every step")
+        if self._plan is not None:
+            if self._plan.replays:
+                self._failures = 0
+            else:
+                self._fail("layers, loss or optimizer change at every step")
         self._plan = None if self.refused else StepPlan(trainer)
 
     def _fail(self, reason: str) -> None:
@@ -117,14 +136,14 @@ class Record:
 
 
 def _parts(trainer: Trainer) -> tuple:
-    return trainer.net, trainer.loss, trainer.optimizer, trainer.net.parameters.version
+    net = trainer.net
+    return net, trainer.loss, trainer.optimizer, net.parameters.version, trainer.device.workers.count
 
 
 def dependencies(trainer: Trainer) -> tuple:
     """What a record depends on: the same later means that it holds."""
-    net, loss, optimizer, version = _parts(trainer)
-    changes = sum(part.changes for part in (net, loss, optimizer, *net.layer_paths.values()))
-    return net, loss, optimizer, version, changes, trainer.device.workers.count
+    net, loss, optimizer, *rest = _parts(trainer)
+    return net, loss, optimizer, *rest, changes_of((net, loss, optimizer, *net.layer_paths.values()))
 
 
 def objection(trainer: Trainer) -> str:
@@ -134,8 +153,8 @@ def objection(trainer: Trainer) -> str:
         return "net.debug looks at every gradient"
     if trainer.precision is not None:
         return f"precision={trainer.precision!r} has steps of its own"
-    for part in (trainer.loss, trainer.optimizer, net, *net.walk()):
-        if not part.recordable:
+    for part in (trainer.loss, trainer.optimizer, net, *net.walk(), *net.layer_paths.values()):
+        if not getattr(part, "recordable", False):
             return f"{part!r} does not say recordable = True"
     return ""
 
@@ -176,11 +195,7 @@ class StepPlan:
         return all(a is own or own is not first for a, own, first in zip(batch, self._batch, self._given, strict=True))
 
     def _by_layers(self, batch: Batch) -> Array:
-        step = StepPass(self._net, self._arena, self._value, self._net.count_step())
-        x, y, weights = batch
-        outputs, cache = self._net.forward(x, step)
-        _, dy = self._loss(outputs, y, step, weights)
-        self._net.backward(dy, cache, step)
+        self._pass(StepPass(self._net, self._arena, self._value, self._net.count_step()), batch, self._loss)
         self._optimizer.prepare(self._net.parameters)
         numbers = self._optimizer.advance()
         self._numbers = self._device.empty((len(numbers),), self._dtype)
@@ -192,12 +207,9 @@ class StepPlan:
         step = StepPass(self._net, self._arena, self._value, self._net.count_step())
         plan = step.plan = Plan(step, self._device.workers.count)
         step.xp = Namespace()
-        x, y, weights = (None if a is None else recorded(a) for a in self._batch)
         plan.next_is(None)
         with plan.recording():
-            outputs, cache = self._net.forward(x, step)
-            _, dy = self._loss.evaluate(outputs, y, step, weights)
-            self._net.backward(dy, cache, step)
+            self._pass(step, [None if a is None else recorded(a) for a in self._batch], self._loss.evaluate)
             self._update(plan)
         plan.settle()
         self._replay, self.refused = plan.replay, plan.recorder.refused
@@ -205,18 +217,31 @@ class StepPlan:
         ledger.step_ended()
         return self._handed_out()
 
+    def _pass(self, step: StepPass, batch: Batch, loss: Callable) -> None:
+        """Forward, loss and backward; the loss's value goes where the step has it."""
+        x, y, weights = batch
+        outputs, cache = self._net.forward(x, step)
+        value, dy = loss(outputs, y, step, weights)
+        if not same(value, self._value):  # of a loss of one's own, which does not ask for step.result()
+            step.xp.copyto(step.result(), value)
+        self._net.backward(dy, cache, step)
+
     def _update(self, plan: Plan) -> None:
         self._optimizer.prepare(self._net.parameters)
         numbers = self._optimizer.advance()
         self._numbers[:] = numbers
-        self._optimizer.planned(plan).apply([recorded(self._numbers[i, ...]) for i in range(len(numbers))])
+        self._optimizer.planned(plan, len(numbers)).apply([recorded(self._numbers[i, ...]) for i in range(len(numbers))])
 
     def replay(self, batch: Batch) -> Array:
         """The step by the calls that were noted; its loss."""
         self._fill(batch)
         self._numbers[:] = self._optimizer.advance()
-        with one_blas_thread() if self._net.in_blocks else NOTHING:
-            self._replay(self._net.count_step())
+        try:
+            with one_blas_thread() if self._net.in_blocks else NOTHING:
+                self._replay(self._net.count_step())
+        except BaseException:
+            self._optimizer.take_back()
+            raise
         self.replays += 1
         ledger.step_ended()
         return self._handed_out()
