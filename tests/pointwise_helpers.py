@@ -26,11 +26,25 @@ ACTIVATIONS = {
 }
 
 
+class HeavyBall(xn.Optimizer):
+    """Momentum by the weights of the step before: an output that holds what another one is about to change."""
+
+    slots = ("last",)
+
+    def rule(self, xp, rate, w, g, tmp, last):
+        xp.subtract(w, last, out=tmp)
+        tmp *= 0.9
+        last[...] = w
+        w += tmp
+        xp.multiply(g, rate, out=tmp)
+        w -= tmp
+
+
 @functools.cache
 def kernels(dtype):
     """All of them, each once."""
     found = {}
-    for rule in RULES:
+    for rule in [*RULES, HeavyBall]:
         for options in OPTIONS:
             for kernel in update_kernels(rule(0.1, **options), dtype):
                 found[kernel] = None

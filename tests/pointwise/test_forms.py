@@ -1,8 +1,10 @@
 """The kernels of all rules and activations in their three forms: NumPy's steps, CUDA's C++ compiled by g++, Numba's loop."""
 
 import ctypes
+import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ extern "C" void {name}(ptrdiff_t size, ptrdiff_t width, {parameters}) {{
 
 
 def as_function(kernel, name):
-    """The kernel's C++ in a loop over contiguous arrays, as CuPy puts it in one over threads."""
+    """The kernel's C++ in a loop over contiguous arrays, as CuPy puts it in one over threads: names refer to elements."""
     source, real = elementwise(kernel), C_TYPES[kernel.dtype]
     types = {"bool": "bool", kernel.dtype: real}
     parameters, loads = [], []
@@ -35,7 +37,7 @@ def as_function(kernel, name):
         else:
             parameters.append(f"const {types[kind]}* {argument}_")
             place = "i % width" if kernel.arrays[int(argument[1:])] == ROW else "i"
-            loads.append(f"const {types[kind]} {argument} = {argument}_[{place}];")
+            loads.append(f"const {types[kind]}& {argument} = {argument}_[{place}];")
     for declared in source["out_params"].split(", "):
         kind, argument = declared.split(" ")
         parameters.append(f"{types[kind]}* {argument}_")
@@ -86,7 +88,8 @@ def test_a_kernel_in_words():
     assert elementwise(kernel) == {
         "in_params": "float32 a0, float32 a1, float32 n0",
         "out_params": "float32 o0",
-        "operation": "const float v0 = (n0 * a1);\nconst float v1 = (a0 - v0);\no0 = v1;",
+        "operation": "const float x0 = a0;\nconst float x1 = a1;\n"
+        "const float v0 = (n0 * x1);\nconst float v1 = (x0 - v0);\no0 = v1;",
         "name": "xpnet_descent",
     }
     assert "a0[i] = v1" in loops.source(kernel, cache=False)
@@ -144,6 +147,25 @@ class TestNumba:
             fast.pointwise(kernel, [w], [rate])
         fast.pointwise(kernel, [w], [0.5])
         assert w.tolist() == [3, 3, 3]
+
+    def test_the_loss_of_many_rows(self, fast):
+        net = xn.Sequential(xn.Identity()).build((10,), device=fast)
+        step = net.step(training=True)
+        net.forward(fast.put(np.zeros((1_000_000, 10), "f")), step)
+        value, _ = xn.SoftmaxCrossEntropy()(fast.put(np.zeros((1_000_000, 10), "f")), np.zeros(1_000_000, int), step)
+        assert abs(float(value) - np.log(10)) < 1e-5
+
+    def test_loops_over_rows_are_found_in_numba_s_cache(self, fast, tmp_path):
+        text = (
+            "import numpy as np; import xpnet as xn; from xpnet.backends import fast_rows as rows;"
+            "net = xn.Sequential(xn.Affine(2)).build((2,), device='cpu-fast'); step = net.step(training=True);"
+            "y, _ = net.forward(np.ones((3, 2), 'f'), step); xn.SoftmaxCrossEntropy()(y, np.zeros(3, int), step);"
+            "print(sum(rows.compiled(rows.softmax_of_labels, 'float32').stats.cache_hits.values()))"
+        )
+        for hits in ("0", "1"):
+            environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+            found = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
+            assert found.stdout.strip() == hits
 
     def test_it_is_compiled_without_a_folder_too(self, fast, monkeypatch, tmp_path):
         (tmp_path / "file").touch()

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +68,43 @@ class Cut(xn.Layer):
 
     def backward(self, dy, mask, step):
         return step.xp.where(mask, dy, 0.1 * dy)
+
+
+class KeepsItsOutput(Swish):
+    owns_output = True
+
+    def forward(self, x, step):
+        y = step.xp.tanh(x)
+        return y, y.copy()
+
+    def backward(self, dy, y, step):
+        return dy * (1 - y * y)
+
+
+class KeepsRoom(KeepsItsOutput):
+    """Memory that its backward writes to."""
+
+    owns_output = False
+
+    def forward(self, x, step):
+        y = step.xp.tanh(x)
+        return y, (y, step.keep(x.shape))
+
+    def backward(self, dy, cache, step):
+        y, room = cache
+        step.xp.multiply(y, y, out=room)
+        return dy * (1 - room)
+
+
+class KeepsNames(KeepsItsOutput):
+    owns_output = False
+
+    def forward(self, x, step):
+        y = step.xp.tanh(x)
+        return y, SimpleNamespace(y=y)
+
+    def backward(self, dy, cache, step):
+        return dy * (1 - cache.y * cache.y)
 
 
 class Centred(xn.Layer):
@@ -160,6 +198,14 @@ class TestUpdates:
         assert reason in optimizer.not_fused
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
+    def test_a_rule_that_does_nothing(self, device):
+        class Still(xn.SGD):
+            def rule(self, xp, rate, w, g, tmp):
+                pass
+
+        values = [updated(Still(0.1, weight_decay=0.1), where)[0][0] for where in (device.name, "cpu")]
+        np.testing.assert_allclose(*values, rtol=1e-6)
+
     def test_frozen_parameters_stay(self, device):
         net = network([xn.Affine(5), xn.Affine(3)], device)
         net.freeze(0)
@@ -223,6 +269,24 @@ class TestLayers:
         passed(net, np.zeros((1, 2), "f"), np.zeros((1, 2), "f"))
         assert calls == [1]
         assert "replaced" in net._fused[0][0].not_fused
+
+    def test_a_replaced_method_of_the_affine_layer_is_called(self):
+        net, calls = network([xn.Affine(2), xn.ReLU()], "sim", (2,)), []
+        affine = net.layers[0]
+        passed(net, np.zeros((1, 2), "f"), np.zeros((1, 2), "f"))
+        affine.forward = lambda x, step: calls.append(1) or type(affine).forward(affine, x, step)
+        passed(net, np.zeros((1, 2), "f"), np.zeros((1, 2), "f"))
+        assert calls == [1]
+
+    @pytest.mark.parametrize("layer", [KeepsItsOutput, KeepsRoom, KeepsNames])
+    def test_one_whose_cache_is_out_of_the_ordinary(self, layer, device, rng):
+        """Its output, which the next layer may overwrite, and memory or objects of its own."""
+        nets = [network([layer(), xn.ReLU()], d, dtype="float64", fuses=f) for d, f in ((device, True), ("cpu", False))]
+        x, dy = rng.standard_normal((7, 4)), rng.standard_normal((7, 4))
+        for a, b in zip(*(passed(net, x, dy) for net in nets), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
+        if device.fuses:
+            assert "cache" in nets[0]._fused[0][0].not_fused
 
     def test_a_layer_that_says_nothing_of_itself_is_not_traced(self):
         class Seen(xn.Layer):

@@ -1,4 +1,4 @@
-"""The CPU with Numba: elementwise bodies as compiled loops. All else is NumPy's."""
+"""The CPU with Numba: elementwise bodies and the usual losses as compiled loops. All else is NumPy's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.cpu import CPU
+from xpnet.backends.cpu import CPU, SIMD
 from xpnet.backends.device import Array
 from xpnet.backends.probe import DeviceUnavailable
 from xpnet.backends.recording import call
@@ -26,14 +26,12 @@ from xpnet.pointwise import Kernel, loops
 from xpnet.pointwise.kernel import ROW
 
 SHARED = 1 << 18  # elements from which on workers share a loop
-SIMD = 16  # elements to whose multiples it is cut
 
 
 class FastCPU(CPU):
-    """NumPy on the host, and Numba for what is computed element by element; asked for by the name "cpu-fast" only."""
+    """NumPy on the host, and Numba for what it has loops for; asked for by the name "cpu-fast" only."""
 
     fuses = True
-    block_size = None
 
     def __init__(self) -> None:
         try:
@@ -53,7 +51,7 @@ class FastCPU(CPU):
         run, size = compiled(kernel), arrays[kernel.writes[0]].size
         vectors = [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
         if numbers:
-            vectors += [_as_vector(number, kernel.dtype) for number in numbers]
+            vectors += [as_vector(number, kernel.dtype) for number in numbers]
         if size < SHARED or self.workers.count == 1:
             call(run, *vectors)
         else:
@@ -79,7 +77,7 @@ class FastCPU(CPU):
         return [[v if kind == ROW else v[span] for v, kind in zip(vectors, kinds, strict=True)] for span in spans]
 
 
-def _as_vector(number: Any, dtype: str) -> Array:
+def as_vector(number: Any, dtype: str) -> Array:
     """One element that is read when the loop is called: the memory itself of a 0-d array."""
     return number.reshape(1) if isinstance(number, np.ndarray) else np.array((number,), dtype)
 

@@ -111,13 +111,15 @@ class Fused:
 
     def _body(self, dtype: DTypeLike) -> Body | None:
         """The kernels of the activation as it is now; None where it has none."""
-        key = (dtype, self.activation.changes)
+        key = (dtype, *(layer.changes for layer in self.layers))
         if key not in self._bodies:
             self._bodies[key] = self._traced(dtype) if len(self._bodies) < TRACES else None
         return self._bodies[key]
 
     def _traced(self, dtype: DTypeLike) -> Body | None:
         try:
+            if any({"forward", "backward"} & vars(layer).keys() for layer in self.layers):
+                raise NotPointwise("a method of this one layer has been replaced")
             return Body(self.activation, dtype, bias=self.affine is not None)
         except Exception as error:  # whatever a layer does with symbols: what is wrong with it shows when it runs itself
             self.not_fused = f"{type(error).__name__}: {error}"
@@ -151,8 +153,8 @@ class Loop:
     """One pass of a layer as kernels: from ``given`` arrays to the ``ends``."""
 
     def __init__(self, name: str, tape: Tape, ends: list[Symbol]):
-        if any(end.kind not in (FLOATS, MASK) for end in ends) or ends[0].kind == MASK:
-            raise NotPointwise("the output is no array of numbers")
+        if any(end.kind not in (FLOATS, MASK) or end.operand is None for end in ends) or ends[0].kind == MASK:
+            raise NotPointwise("the output is no array of numbers, or the cache memory that nothing was written to")
         self._name, self._tape, self._ends = name, tape, ends
         self._variants: dict[tuple[bool, bool], Variant] = {}
 
@@ -183,8 +185,6 @@ class Body:
     """
 
     def __init__(self, layer: Layer, dtype: DTypeLike, bias: bool):
-        if {"forward", "backward"} & vars(layer).keys():
-            raise NotPointwise("a method of this one layer has been replaced")
         self.name = f"Affine_{type(layer).__name__}" if bias else type(layer).__name__
         tape = Tape(dtype)
         x = tape.array()
@@ -192,9 +192,11 @@ class Body:
             x = Symbol(tape, tape.record("add", (x, tape.array(ROW))).operand, FLOATS)
         y, cache = layer.forward(x, traced_pass(tape))
         self._is_tuple, self._parts = type(cache) is tuple, cache if type(cache) is tuple else (cache,)
-        if x.holds(y) or any(type(part) in (list, dict, tuple) for part in self._parts):
-            raise NotPointwise("nothing is computed, or the cache is more than a tuple of arrays")
+        if x.holds(y) or not all(part is None or isinstance(part, Symbol | int | float | str) for part in self._parts):
+            raise NotPointwise("nothing is computed, or the cache is more than a tuple of arrays and numbers")
         kept = [part for part in self._parts if isinstance(part, Symbol)]
+        if layer.owns_output and any(y.holds(part) for part in kept):
+            raise NotPointwise("the output, which the next layer may overwrite, is in the cache as well")
         self.keeps_input = any(symbol.operand == INPUT for symbol in kept)
         ends = {symbol.operand: symbol for symbol in (y, *kept) if symbol.operand != INPUT}
         places = {operand: i for i, operand in enumerate(ends)} | {INPUT: -1}

@@ -1,4 +1,4 @@
-"""What normalisations compute: each function in NumPy here, and a launch or two on a GPU (:mod:`xpnet.backends.rows`).
+"""What normalisations compute: each function in NumPy here, and a launch on a GPU (:mod:`xpnet.backends.rows`).
 
 Vectors with a number for each column may be broad (:meth:`xpnet.step.Pass.broad`).
 """

@@ -52,13 +52,13 @@ class SoftmaxCrossEntropy(Loss):
         return value, dy
 
     def total(self, targets: Array, step: Pass, weights: Array | None = None) -> Array | int:
-        labels, out = is_labels(targets), None
+        labels = is_labels(targets)
+        rows = targets.size if labels else math.prod(targets.shape[:-1])
         classes = self._class_weights(step) if labels else None
         ignore = self.ignore_index if labels else None
         if weights is None and classes is None and ignore is None:
-            return targets.size if labels else math.prod(targets.shape[:-1])
+            return rows
         out, w = step.keep(()), None if weights is None else in_order(weights, step)
-        rows = targets.size if labels else math.prod(targets.shape[:-1])
         if labels:
             label_weight(step, in_order(targets.reshape(-1), step), classes, w, ignore, out)
         else:

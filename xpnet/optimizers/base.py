@@ -359,6 +359,8 @@ class Optimizer(Recordable):
         if vars(twin) != known:
             raise NotPointwise("the rule changes the optimizer")
         ends: list[Any] = [(i, symbol) for i, symbol in enumerate((w, g, *slots)) if symbol.operand != ("array", i)]
+        if not ends:
+            raise NotPointwise("the rule changes nothing")
         return tape.kernel(type(self).__name__, ends)
 
     def __deepcopy__(self, memo: dict) -> Optimizer:

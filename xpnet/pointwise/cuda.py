@@ -6,14 +6,16 @@ from xpnet.pointwise.kernel import MASK, Kernel, Operand
 from xpnet.pointwise.operations import OPERATIONS
 
 C_TYPES = {"float16": "float", "float32": "float", "float64": "double"}  # in which is computed: half is too coarse for that
-LETTERS = {"array": "a", "number": "n", "step": "v"}
+LETTERS = {"array": "x", "number": "n", "step": "v"}
 
 
 def elementwise(kernel: Kernel) -> dict[str, str]:
     """``in_params``: the arrays that are read, then the numbers; ``out_params``: those that are written to."""
     kinds = ["bool" if kind == MASK else kernel.dtype for kind in kernel.arrays]
     numbers = [f"{kernel.dtype} n{i}" for i in range(kernel.numbers)]
-    lines = [f"const {c_type} v{i} = {expression};" for i, (c_type, expression) in enumerate(_steps(kernel))]
+    real = C_TYPES[kernel.dtype]  # CuPy's names are references to the arrays' elements: all are read before any is written to
+    lines = [f"const {'bool' if kernel.arrays[i] == MASK else real} x{i} = a{i};" for i in kernel.reads]
+    lines += [f"const {c_type} v{i} = {expression};" for i, (c_type, expression) in enumerate(_steps(kernel))]
     lines += [f"o{index} = {_stored(kernel, index, operand)};" for index, operand in kernel.outputs]
     return {
         "in_params": ", ".join([*(f"{kinds[i]} a{i}" for i in kernel.reads), *numbers]),
@@ -38,8 +40,8 @@ def _text(kernel: Kernel, operand: Operand) -> str:
     real = C_TYPES[kernel.dtype]
     if kind == "constant":
         return f"({real})({which})"
-    is_half = kernel.dtype == "float16" and kind != "step" and not (kind == "array" and kernel.arrays[which] == MASK)
-    return f"({real}){LETTERS[kind]}{which}" if is_half else f"{LETTERS[kind]}{which}"
+    cast = f"({real})" if kernel.dtype == "float16" and kind == "number" else ""
+    return f"{cast}{LETTERS[kind]}{which}"
 
 
 def _stored(kernel: Kernel, index: int, operand: Operand) -> str:

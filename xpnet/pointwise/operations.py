@@ -27,8 +27,8 @@ def _infix(numpy: Callable, sign: str, gives: str = "float") -> Operation:
     return Operation(numpy, 2, text, text, gives=gives)
 
 
-def _call(numpy: Callable, arity: int = 1, name: str = "") -> Operation:
-    text = f"{name or numpy.__name__}({', '.join(f'{{{i}}}' for i in range(arity))})"
+def _call(numpy: Callable, arity: int = 1) -> Operation:
+    text = f"{numpy.__name__}({', '.join(f'{{{i}}}' for i in range(arity))})"
     return Operation(numpy, arity, text, text)
 
 

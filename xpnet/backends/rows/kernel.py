@@ -43,7 +43,7 @@ class RowKernel:
     """A function of a step and of arrays that it writes to, called as ``kernel(step, *args)``; made by :func:`fused`.
 
     ``twin(step, *args)`` is its body against ``step.xp``; ``launches(step, *args)`` gives what a GPU does in its place,
-    on arrays that lie in C order: where they do not (:meth:`fits`) the twin computes everywhere.
+    on arrays that lie in C order: where they do not (:meth:`fits`) the twin computes there too.
     """
 
     def __init__(self, twin: Callable[..., None], launches: Callable[..., Iterator[Launch]]):
