@@ -11,7 +11,7 @@ from core_helpers import allocations, bits, classes_data, mlp, run_step
 from step_helpers import STEPS, on_device
 
 import xpnet as xn
-from xpnet.step import ArenaPool
+from xpnet.arenas import ArenaPool
 
 
 class TestAllocations:

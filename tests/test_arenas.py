@@ -8,7 +8,7 @@ from core_helpers import address, allocations, mlp
 from step_helpers import on_device
 
 import xpnet as xn
-from xpnet.step import Arena, ArenaPool, Results, Scratch
+from xpnet.arenas import Arena, ArenaPool, Results, Scratch
 
 
 class TestArena:

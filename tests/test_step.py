@@ -11,7 +11,7 @@ from core_helpers import address, allocations, bits, classes_data, mlp, run_step
 from step_helpers import STEPS, on_device, parts
 
 import xpnet as xn
-from xpnet.step import Scratch
+from xpnet.arenas import Scratch
 
 
 class TestAddresses:

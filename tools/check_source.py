@@ -3,7 +3,7 @@
     python tools/check_source.py
 
 cupy      only xpnet/backends/ imports CuPy;
-and in layers, losses and optimizers.py:
+and in layers, losses and optimizers:
 numpy     no import of NumPy;
 host      no value of a device array reaches the host, by ``float()``, ``if``, ``print``: the step would wait for it;
 one-body  no question which device this is.

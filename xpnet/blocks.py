@@ -18,12 +18,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from xpnet.arenas import Arena, Scratch
 from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.backends.recording import Namespace, same
 from xpnet.flow import Flow, backward_through, complete, forward_through
 from xpnet.layers.base import changes_of
 from xpnet.stages import Plan, PlannedPass
-from xpnet.step import Arena, Pass, Scratch, Total
+from xpnet.step import Pass, Total
 
 if TYPE_CHECKING:
     from xpnet.layers.base import Layer, Shape

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from xpnet.arenas import Arena, Results
 from xpnet.backends.device import Array, Device, DTypeLike
 from xpnet.layers.base import Shape
 from xpnet.layers.containers import Chain
-from xpnet.step import Arena, Pass, Results
+from xpnet.step import Pass
 
 if TYPE_CHECKING:
     from xpnet.network import Sequential

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arenas import ArenaPool, Results
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
 from xpnet.backends.ledger.places import Place
@@ -17,7 +18,7 @@ from xpnet.checks import as_numbers, check_count, check_seed, foreign, row_count
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
 from xpnet.parameters import Maker, Parameter, Parameters
-from xpnet.step import ArenaPool, Pass, Results
+from xpnet.step import Pass
 from xpnet.summary import summarize
 
 PREDICT_ROWS, PREDICT_ELEMENTS = 1024, 1 << 24  # at most at a time where the caller does not say: rows, elements of an array

@@ -246,7 +246,7 @@ class TestOfTheDevice:
         body = Body(xn.ELU(), "float16", bias=True)
         source = elementwise(body._forward._variant(True, True).kernel)
         assert "float16 a0" in source["in_params"]
-        assert "(float)a0" in source["operation"]
+        assert "const float x0 = a0" in source["operation"]
         assert "float16(" in source["operation"]
 
     def test_a_forgotten_gradient_is_found(self):

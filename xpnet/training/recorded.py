@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xpnet.arenas import Arena, Results
 from xpnet.backends import ledger
 from xpnet.backends.device import Array
 from xpnet.backends.recording import Namespace, recorded, same
@@ -22,7 +23,6 @@ from xpnet.backends.workers import one_blas_thread
 from xpnet.layers.base import changes_of, clock
 from xpnet.network import Sequential
 from xpnet.stages import Plan, PlannedPass
-from xpnet.step import Arena, Results
 
 if TYPE_CHECKING:
     from xpnet.training.trainer import Trainer

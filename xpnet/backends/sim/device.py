@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arenas import Arena
 from xpnet.backends import ledger, philox
 from xpnet.backends.cpu import CPU, aligned_empty
 from xpnet.backends.device import Device, DeviceMismatch, DTypeLike
@@ -21,7 +22,7 @@ from xpnet.backends.sim.namespace import xp
 from xpnet.backends.sim.place import PLACES, current
 from xpnet.pointwise import Kernel
 from xpnet.pointwise.kernel import MASK
-from xpnet.step import Arena, Pass
+from xpnet.step import Pass
 
 
 class Sim(Device):
