@@ -30,6 +30,7 @@ class HeavyBall(xn.Optimizer):
     """Momentum by the weights of the step before: an output that holds what another one is about to change."""
 
     slots = ("last",)
+    recordable = True
 
     def rule(self, xp, rate, w, g, tmp, last):
         xp.subtract(w, last, out=tmp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,14 +17,34 @@ from xpnet.backends.device import Array
 
 def as_array(device: Device, a: Any, name: str) -> Array:
     """An array of the device as it is, anything else as a host array; arrays of other devices are refused."""
-    if device.owns(a):
+    if device.owns(a) and not isinstance(a, np.ndarray):
         return a
     if hasattr(a, "__cuda_array_interface__"):
         raise foreign(name, a, device)
     try:
-        return np.asarray(a)
+        found = a if isinstance(a, np.ndarray) else np.asarray(a)
     except ValueError as error:
         raise ValueError(f"{name}: rows of different length cannot be an array of numbers ({error})") from error
+    check_file(found, name)
+    return found
+
+
+def check_file(a: np.ndarray, name: str) -> None:
+    """Refuse an array whose file has become too short: reading it would end the process (SIGBUS) with no message."""
+    for one in origin(a):
+        if isinstance(one, np.memmap) and one.filename is not None and os.path.exists(one.filename):
+            needed, size = one.offset + one.nbytes, os.path.getsize(one.filename)
+            if size < needed:
+                raise ValueError(f"{name}: the file {one.filename} has {size} bytes, {needed} are needed: it was cut short")
+
+
+def origin(a: Any) -> list:
+    """The array and what it is a view of, and so on down to who owns the memory."""
+    found = []
+    while a is not None:
+        found.append(a)
+        a = getattr(a, "base", None)
+    return found
 
 
 def as_numbers(device: Device, a: Any, name: str) -> Array:

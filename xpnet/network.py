@@ -176,10 +176,10 @@ class Sequential(Chain):
         """A 0-d array of the device for a loss: the receiver's own."""
         return self._results.next()
 
-    def count_step(self) -> int:
-        """The number of the training pass that begins."""
+    def count_step(self, by: int = 1) -> int:
+        """The number of the training pass that begins; ``by=-1`` takes one back."""
         number = self.steps_begun
-        self.__dict__["steps_begun"] = number + 1  # past the count of changes, which takes longer
+        self.__dict__["steps_begun"] = number + by  # past the count of changes, which takes longer
         return number
 
     def forward(self, x: Array, step: Pass) -> tuple[Array, list]:

@@ -121,6 +121,7 @@ class Centred(xn.Layer):
 
 class Lion(xn.Optimizer):
     slots = ("momentum",)
+    recordable = True
 
     def __init__(self, learning_rate, beta=0.9, **options):
         super().__init__(learning_rate, **options)
@@ -181,25 +182,28 @@ class TestUpdates:
         assert "again and again" in optimizer.not_fused
 
     @pytest.mark.parametrize(
-        ("line", "reason"),
+        ("line", "reason", "recordable"),
         [
-            ("w -= rate * g / xp.sqrt((g * g).sum())", "array.sum"),
-            ("w -= rate / self.steps * g", "_steps"),
-            ("self.seen = 1; w -= rate * g", "changes the optimizer"),
-            ("w -= float(rate) * g", "float of a value"),
-            ("g *= rate; w -= g", "only read"),
+            ("w -= rate * g / xp.sqrt((g * g).sum())", "array.sum", True),
+            ("w -= rate / self.steps * g", "_steps", True),
+            ("self.seen = 1; w -= rate * g", "changes the optimizer", True),
+            ("w -= float(rate) * g", "float of a value", True),
+            ("g *= rate; w -= g", "only read", True),
+            ("w -= rate * g", "does not say recordable = True", False),
         ],
     )
-    def test_rules_that_are_no_loop_run_as_they_are(self, line, reason):
+    def test_rules_that_are_no_loop_run_as_they_are(self, line, reason, recordable):
         scope = {}
         exec(f"def rule(self, xp, rate, w, g, tmp):\n    {line}", scope)
-        optimizer = type("Own", (xn.Optimizer,), {"rule": scope["rule"]})(0.1)
+        optimizer = type("Own", (xn.Optimizer,), {"rule": scope["rule"], "recordable": recordable})(0.1)
         expected, found = (updated(o, d)[0][0] for o, d in ((copy.deepcopy(optimizer), "cpu"), (optimizer, "sim")))
         assert reason in optimizer.not_fused
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     def test_a_rule_that_does_nothing(self, device):
         class Still(xn.SGD):
+            recordable = True
+
             def rule(self, xp, rate, w, g, tmp):
                 pass
 

@@ -66,6 +66,40 @@ class Absolute(xn.Loss):
         return step.xp.mean(step.xp.abs(difference)), step.xp.sign(difference) / y.size
 
 
+class Hides(Said):
+    """NumPy does not tell what becomes of what it copies."""
+
+    def forward(self, x, step):
+        return np.array(x) * 2, None
+
+
+class Counts(Said):
+    seen = 0
+
+    def forward(self, x, step):
+        self.seen += 1
+        return x * (1 + 1 / self.seen), None
+
+
+class CountsInAList(Said):
+    def __init__(self):
+        self.seen = [0]
+
+    def forward(self, x, step):
+        self.seen[0] += 1
+        return x * (1 + 1 / self.seen[0]), None
+
+
+class Throws(Said):
+    """Random numbers that come from elsewhere."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x, step):
+        return x * self.rng.random(x.shape[1:], dtype="float32"), None
+
+
 class Plain:
     """What has a layer's methods and is none."""
 
@@ -120,6 +154,21 @@ class TestLimits:
         trainer = same_steps(made, x, np.ones((6, 3), "float32"))
         assert replays(trainer) == [STEPS - 2]
         assert float(trainer.step(x, np.ones((6, 3), "float32"))) > 0
+
+    @pytest.mark.parametrize(
+        ("layer", "reason"),
+        [
+            (Hides, "another step"),
+            (Counts, "attributes"),
+            (CountsInAList, "another step"),
+            (Throws, "another step"),
+        ],
+    )
+    def test_what_is_said_of_a_layer_and_is_not_true(self, layer, reason):
+        x, y = classes_data(6)
+        trainer = same_steps(lambda: with_layer(layer(), xn.Adam(0.1)), x, y)
+        assert reason in trainer.records.reasons[x.shape]
+        assert trainer.net.steps_begun == trainer.optimizer.steps == STEPS
 
     def test_what_is_no_layer(self):
         x, y = classes_data(6)

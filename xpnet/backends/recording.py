@@ -206,7 +206,8 @@ def _unseen(name: str) -> Callable:
     """A method of which there is no record: it computes as in NumPy."""
 
     def method(self: Recorded, *args: Any, **options: Any) -> Any:
-        _refuse(f"ndarray.{name}: Python reads a value, or NumPy does not tell what is computed; xp.{name}(a) may do")
+        advice = "" if name.startswith("__") else f"; xp.{name}(a) may do"
+        _refuse(f"ndarray.{name}: Python reads a value, or NumPy does not tell what is computed{advice}")
         return getattr(np.ndarray, name)(plain(self), *plain(args), **plain(options))
 
     return method

@@ -332,6 +332,8 @@ class Optimizer(Recordable):
         """For each segment the kernel and its arrays; none where the rule is not computed element by element."""
         found, reason = [], ""
         try:
+            if not self.recordable:
+                raise NotPointwise(f"{type(self).__name__} does not say recordable = True")
             for segment in self._segments:
                 traced = self._trace(numbers, segment.decay)
                 w, g, slots = self._views(segment.start, segment.stop)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from xpnet.backends import ledger
 from xpnet.backends.device import Array
+from xpnet.checks import foreign
 from xpnet.training.recorded import Batch, StepPass, StepPlan
 from xpnet.training.trainer import Trainer
 
@@ -48,6 +49,9 @@ def capture(trainer: Trainer, x: Array, y: Array, weights: Array | None = None) 
         raise ValueError(f"capture looks at launches on a simulated GPU: Trainer(..., device='sim'), not {trainer.device}")
     if trainer.precision is not None:
         raise ValueError(f"capture looks at float32 steps: precision={trainer.precision!r} has steps of its own")
+    for name, a in (("x", x), ("y", y), ("weights", weights)):
+        if a is not None and not trainer.device.owns(a):
+            raise foreign(f"capture: {name}", a, trainer.device)
     trainer.build(x.shape[1:])
     with trainer.device.use():
         step = FixedStep(trainer)
@@ -121,6 +125,6 @@ def differences(first: Sequence[Launch], second: Sequence[Launch]) -> list[str]:
             old, new = next((p, q) for p, q in zip(a.numbers, b.numbers, strict=True) if p != q)
             found.append(
                 f"launch {i}, {a.name}: it is given {old!r} in one step, {new!r} in the next; a graph would go on with the "
-                f"first: an optimizer's numbers belong into numbers(rate)"
+                f"first: an optimizer's numbers belong into numbers(rate), a layer draws random ones by step.uniform"
             )
     return found

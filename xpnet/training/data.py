@@ -13,7 +13,7 @@ from xpnet.checks import as_array, as_numbers, check_finite, check_weights, row_
 from xpnet.losses.base import Loss
 from xpnet.network import Sequential
 from xpnet.training.feed import is_streamed
-from xpnet.training.stream import Streamed, check_file
+from xpnet.training.stream import Streamed
 
 ClassWeight = Mapping[int, float] | Sequence[float] | str | None
 
@@ -87,7 +87,6 @@ def _rows(net: Sequential, x: Array, name: str) -> Array | Streamed:
         source = Streamed(rows, dtype)
         source.check(name)
         return source
-    check_file(rows, name)
     rows = net.as_input(rows, name)
     _check_rows(net.device, rows, name)
     return rows

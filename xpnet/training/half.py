@@ -12,6 +12,8 @@ Inputs above 65504 become infinite. NumPy has no fast products in half: on a CPU
 from __future__ import annotations
 
 import functools
+import numbers
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +38,9 @@ LARGEST = float(np.finfo(np.float32).max)
 class Half:
     """The steps of a trainer in half precision, and their loss scale.
 
-    A step whose gradients are not finite changes neither parameters nor the optimizer's vectors. That is decided on the
-    device, and nothing is read back: so the optimizer's ``steps``, by which schedules and Adam's bias correction go, count
-    such steps too; running statistics have followed the batch; the loss is returned as always.
+    A step whose gradients are not finite changes neither parameters, running statistics nor the optimizer's vectors. That
+    is decided on the device, and nothing is read back: so the optimizer's ``steps``, by which schedules and Adam's bias
+    correction go, count such steps too, and the loss is returned as always.
     """
 
     REPORTED = ("loss_scale", "skipped")
@@ -46,6 +48,7 @@ class Half:
     def __init__(self, net: Sequential, loss_scale: float | str):
         check_layers(net)
         self._scale = LossScale(loss_scale)
+        self._told = 0  # skipped steps that were reported
         self._twin: Twin | None = None
 
     @property
@@ -58,10 +61,18 @@ class Half:
         """Steps so far that changed nothing, for want of finite gradients; waits for the device."""
         return int(self._scale.read()["skipped"])
 
-    def report(self) -> dict[str, float]:
-        """What an epoch's record holds of it, by the names ``REPORTED``."""
+    def report(self, steps: int) -> dict[str, float]:
+        """What the record of an epoch of so many steps holds of it, by ``REPORTED``; warns where all were skipped."""
         found = self._scale.read()
-        return dict(zip(self.REPORTED, (found["scale"], int(found["skipped"])), strict=True))
+        before, self._told = self._told, int(found["skipped"])
+        if self._told - before >= steps:
+            warnings.warn(
+                "half precision: every step of the epoch overflowed and was skipped, nothing was learned: scale the inputs "
+                "(half precision ends at 65504), let loss_scale be 'dynamic', or leave precision out",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return dict(zip(self.REPORTED, (found["scale"], self._told), strict=True))
 
     @np.errstate(over="ignore", invalid="ignore")  # of which the loss scale takes care
     def step(self, trainer: Trainer, x: Array, y: Array, weights: Array | None) -> Array:
@@ -77,12 +88,17 @@ class Half:
             if exact.checks_gradients:
                 device.mark_unwritten(net.parameters.grad)
             copy_into(twin.parameters.value, net.parameters.value, exact)
+            statistics = net.parameters.state
+            before = copy_into(exact.keep(statistics.shape), statistics, exact) if statistics.size else None
             step = HalfPass(twin, exact)
             outputs, cache = twin.forward(as_type(x, HALF, exact), step)
             value, dy = trainer.loss(as_type(outputs, None, exact), y, exact, weights)
             scaled = exact.xp.multiply(dy, scale.of["scale"], out=exact.keep(dy.shape, HALF))
             twin.backward(scaled, cache, step)
             scale.unscale(twin.parameters.grad, net.parameters.grad)
+            if before is not None:
+                skipped = exact.xp.greater(scale.of["skip"], 0, out=exact.keep((), "bool"))
+                exact.xp.copyto(statistics, before, where=skipped)
         trainer.optimizer.update(net.parameters, skip=scale.of["skip"])
         return value
 
@@ -248,7 +264,7 @@ def is_wide(layer: Any) -> bool:
 
 
 def check_scale(scale: Any) -> float:
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale <= LARGEST:
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < float(scale) <= LARGEST:
         raise ValueError(f"Trainer(loss_scale={scale!r}): a number above 0, or 'dynamic'")
     return float(scale)
 

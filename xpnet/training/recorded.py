@@ -4,14 +4,16 @@ A record holds for arrays of one shape and type, as long as layers, loss, optimi
 whatever sets an attribute of one of them or replaces a vector has the step recorded anew. What differs from step to step goes
 into fixed memory first: the batch, the optimizer's numbers (learning rate, bias corrections), the number of the step, from
 which random numbers are drawn. Results are those of the layers' own code, bit for bit. Where a step cannot be recorded the
-layers run as ever, and :attr:`Records.reasons` says why. Labels out of range are refused before a step begins.
+layers run as ever, and :attr:`Records.reasons` says why. Where a part is not xpnet's own, the first replay is compared with the
+step by its code. Labels out of range are refused before a step begins.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,18 +96,42 @@ class Record:
             return trainer.eager_step(*batch)
         if plan.ready and not plan.takes(batch):
             plan = self._plan = StepPlan(trainer, copies=plan.replays < WORTH_IT)
-        if plan.ready:
-            return plan.replay(batch)
-        return self._make(plan, trainer, batch)
+        if not plan.ready:
+            return self._make(plan, trainer, batch)
+        return plan.replay(batch) if plan.proved else self._prove(plan, trainer, batch)
 
     def _make(self, plan: StepPlan, trainer: Trainer, batch: Batch) -> Array:
         """A step by the layers' code; if it breaks off, nothing is known of how steps are made."""
         self._plan = None
         value = plan.make(batch)
         self._plan = plan
+        if plan.ready and dependencies(trainer) != self._of:
+            plan.ready, plan.refused = False, "attributes of layers, loss or optimizer are set in the step"
         if plan.refused:
             self._fail(plan.refused)
         self._of = dependencies(trainer)  # the optimizer may have made its vectors
+        return value
+
+    def _prove(self, plan: StepPlan, trainer: Trainer, batch: Batch) -> Array:
+        """The first replay of parts that are not xpnet's own, and the same step by their code, which counts."""
+        net, optimizer = trainer.net, trainer.optimizer
+        parameters, earlier = net.parameters, copy.deepcopy(optimizer)
+        before = [(a, a.copy()) for a in (parameters.value, parameters.state)]
+
+        def outcome(value: Array) -> list[bytes]:
+            vectors = optimizer.vectors.values()
+            return [a.tobytes() for a in (value, parameters.value, parameters.grad, parameters.state, *vectors)]
+
+        replayed = outcome(plan.replay(batch))
+        for a, old in before:
+            a[...] = old
+        optimizer.go_back_to(earlier)
+        net.count_step(-1)
+        value = trainer.eager_step(*batch)
+        plan.proved = outcome(value) == replayed
+        if not plan.proved:
+            self._failures = TRIES - 1
+            self._fail("a replay is another step than that of the code: a part of one's own does what is not recorded")
         return value
 
     def _holds(self, trainer: Trainer) -> bool:
@@ -148,15 +174,20 @@ def dependencies(trainer: Trainer) -> tuple:
 
 def objection(trainer: Trainer) -> str:
     """Why steps of this trainer are not recorded; "" where they are."""
-    net = trainer.net
-    if net.debug:
+    if trainer.net.debug:
         return "net.debug looks at every gradient"
     if trainer.precision is not None:
         return f"precision={trainer.precision!r} has steps of its own"
-    for part in (trainer.loss, trainer.optimizer, net, *net.walk(), *net.layer_paths.values()):
+    for part in parts_of(trainer):
         if not getattr(part, "recordable", False):
             return f"{part!r} does not say recordable = True"
     return ""
+
+
+def parts_of(trainer: Trainer) -> list[Any]:
+    """What a step is made of."""
+    net = trainer.net
+    return [trainer.loss, trainer.optimizer, net, *net.walk(), *net.layer_paths.values()]
 
 
 class StepPlan:
@@ -175,6 +206,7 @@ class StepPlan:
         self._batch: Batch = ()
         self._numbers: Array = None
         self.ready, self.refused, self.replays = False, "", 0
+        self.proved = all(type(part).__module__.partition(".")[0] == "xpnet" for part in parts_of(trainer))
 
     def make(self, batch: Batch) -> Array:
         """The step by the layers' code, which is noted from the second time on; its loss."""

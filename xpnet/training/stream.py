@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet.backends.device import DTypeLike
 from xpnet.backends.lanes import Lane
-from xpnet.checks import check_finite
+from xpnet.checks import check_file, check_finite, origin
 
 PART_BYTES = 1 << 20  # of what is checked at a time
 
@@ -78,27 +78,9 @@ def _take(a: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.take(a, rows, axis=0, out=out, mode="clip")  # the default mode copies through a temporary
 
 
-def origin(a: Any) -> list:
-    """The array and what it is a view of, and so on down to who owns the memory."""
-    found = []
-    while a is not None:
-        found.append(a)
-        a = getattr(a, "base", None)
-    return found
-
-
 def is_mapped(a: np.ndarray) -> bool:
     """Whether the array's memory is a file's."""
     return any(isinstance(one, mmap.mmap) for one in origin(a))
-
-
-def check_file(a: np.ndarray, name: str) -> None:
-    """Refuse an array whose file has become too short: reading it would end the process (SIGBUS) with no message."""
-    for one in origin(a):
-        if isinstance(one, np.memmap) and one.filename is not None and os.path.exists(one.filename):
-            needed, size = one.offset + one.nbytes, os.path.getsize(one.filename)
-            if size < needed:
-                raise ValueError(f"{name}: the file {one.filename} has {size} bytes, {needed} are needed: it was cut short")
 
 
 class Ahead:

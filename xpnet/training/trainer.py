@@ -233,7 +233,7 @@ class Trainer:
                 bar.update()
         weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
         average = mean(self.device.get(losses), np.add.reduceat(weights, starts))
-        scaling = self.half.report() if self.half else {}
+        scaling = self.half.report(len(starts)) if self.half else {}
         seconds = time.perf_counter() - began
         return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": seconds, **scaling}
 
@@ -249,7 +249,8 @@ class Trainer:
             self.history.setdefault(name, [math.nan] * before).append(record.get(name, math.nan))
         self.epoch += 1
         if not math.isfinite(record["loss"]):
-            text = f"epoch {self.epoch}: the loss is {record['loss']}; training has diverged, try a smaller learning rate"
+            advice = "try a smaller learning rate" + (", or inputs that half precision holds (65504)" if self.half else "")
+            text = f"epoch {self.epoch}: the loss is {record['loss']}; training has diverged, {advice}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)
         self.optimizer.observe(monitored(record))
         return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
