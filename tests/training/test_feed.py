@@ -327,6 +327,8 @@ class TestRefused:
         os.truncate(tmp_path / "data.npy", 1000)
         with pytest.raises(ValueError, match=r"data\.npy has 1000 bytes, 3376 are needed: it was cut short"):
             make("cpu").fit(xm, y)
+        with pytest.raises(ValueError, match="it was cut short"):
+            make("cpu").build((xm.shape[1],)).predict(xm)
 
     def test_other_shapes_and_kinds(self, small, tmp_path):
         x, y = data()

@@ -158,6 +158,28 @@ class TestLossScale:
         assert not device.get(trainer.optimizer.vectors["seen"]).any()
         assert trainer.half.scale == 2.0**40
 
+    def test_running_statistics_stay_too(self, device):
+        x, y = classes_data(12)
+        net = xn.Sequential(xn.BatchNorm(), xn.Affine(3))
+        trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), device=device, precision="float16")
+        trainer.partial_fit(x, y)
+        before = device.get(net.parameters.state).copy()
+        x[0] = 70_000
+        for _ in range(2):
+            trainer.partial_fit(x, y)
+            assert (device.get(net.parameters.state) == before).all()
+        trainer.partial_fit(x / 70_000, y)
+        found = device.get(net.parameters.state)
+        assert (found != before).any()
+        assert np.isfinite(found).all()
+
+    def test_an_epoch_in_vain_is_told(self, device):
+        x, y = classes_data(12)
+        trainer = make(device, precision="float16", loss_scale=np.float32(1e8))
+        with pytest.warns(RuntimeWarning, match=r"every step of the epoch overflowed.*65504.*'dynamic'"):
+            trainer.fit(x, y, batch_size=4)
+        assert trainer.history["skipped"] == [3]
+
     def test_tiny_gradients_survive_by_it(self, device):
         """Half has nothing below 6e-8."""
 
