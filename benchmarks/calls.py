@@ -22,7 +22,7 @@ from xpnet.bench.timing import Refused
 KINDS = ("products", "elementwise", "copies", "update")
 PHASES = ("forward", "loss", "backward", "update")
 SAME = 1e-5  # losses, relative
-WARM_UP = 5  # steps after which there are all records: of blocks in the second, of the step in the third
+WARM_UP = 5  # steps after which there are all records: that of a step of blocks is made after those of the blocks
 PRODUCTS = frozenset(("matmul", "dot", "vdot", "inner", "tensordot"))
 COPIES = frozenset(("copyto", "copy", "astype", "take", "take_along_axis", "concatenate", "reshape", "ravel", "__setitem__"))
 
@@ -62,6 +62,7 @@ class Phases:
     def __init__(self, net):
         self.now = PHASES[0]
         self._of: dict[int, tuple[tuple, str]] = {}  # with the call itself, so that its id stays its own
+        self._watched: list[tuple[dict, str]] = []
         self._watch(net, "forward", "loss")
         self._watch(net, "backward", "update")
 
@@ -77,6 +78,12 @@ class Phases:
                 self.now = then
 
         vars(net)[name] = watched  # past __setattr__, which would have steps recorded anew
+        self._watched.append((vars(net), name))
+
+    def remove(self):
+        """Leave the network without watch, so that it is as quick as ever."""
+        for attributes, name in self._watched:
+            del attributes[name]
 
     def of(self, call):
         """None where that is not known."""
@@ -245,6 +252,7 @@ def noted(make, x, y, device):
             found = tap.step(lambda: trainer.step(rows, targets), "record")
     finally:
         tap.remove()
+        phases.remove()
     if found is None or not {leaf.phase for leaf in found.leaves} >= set(PHASES):
         found = noted_by_layers(make, x, y, telling(device), value)
     return trainer, found

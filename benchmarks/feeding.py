@@ -4,33 +4,29 @@
     python benchmarks/feeding.py --memory
 
 Each way of feeding runs in processes of its own, which take turns, so that other load on the machine hits all of them. A
-round is an epoch of ``fit``, shuffled, from a file that the page cache holds; the first one does not count. What is compared
-trains to the same weights, bit for bit, or it is refused. With --memory it is the largest anonymous memory (what is not a
-page of a file) during the training, less that before it.
+round is an epoch of ``fit``, shuffled, from a file that the page cache holds; the first one does not count, nor does the pass
+over a file of floats in which ``fit`` looks for NaN before it begins. What is compared trains to the same weights, bit for
+bit, or it is refused. With --memory it is the largest anonymous memory (what is not a page of a file) during the training,
+less that before it.
 """
 
 import argparse
 import datetime
 import functools
 import hashlib
-import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import processes
 from cases import CASES
-from worker import THREADS, pin
+from worker import THREADS
 
-HERE = Path(__file__).parent
 BLOCKS, ROUNDS = 5, 3
 BUDGET = 32 << 20
 WAYS = {"resident": "float32", "streamed": "float32", "streamed and converted": "uint8"}
-TARGET = 0.8  # of the resident speed
-BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XPNET_THREADS")
 
 
 def write_rows(folder, n):
@@ -70,17 +66,16 @@ def fit_of(case, way, folder):
     return epoch, steps, trainer
 
 
-def speed(case, way, folder):
-    from peer import blas_threads, cores
-
-    epoch, steps, trainer = fit_of(case, way, folder)
+def speed(name, way, folder):
+    """In a process of its own: seconds of a step, epoch by epoch."""
+    epoch, steps, trainer = fit_of(CASES[name], way, Path(folder))
     seconds = [epoch() / steps for _ in range(1 + ROUNDS)][1:]
     weights = hashlib.sha256(trainer.net.parameters.value.tobytes()).hexdigest()
-    threads = {"cores": cores(), **blas_threads(), "xpnet's workers": trainer.device.threads}
-    return {"seconds": seconds, "steps": steps, "weights": weights, "threads": threads}
+    return {"seconds": seconds, "steps": steps, "weights": weights, "threads": {"xpnet's workers": trainer.device.threads}}
 
 
-def memory(case, way, folder):
+def memory(name, way, folder):
+    """In a process of its own: bytes."""
     import xpnet as xn
 
     class Largest(xn.Callback):
@@ -90,7 +85,7 @@ def memory(case, way, folder):
             self.bytes = max(self.bytes, anonymous())
 
     before = anonymous()
-    epoch, _, trainer = fit_of(case, way, folder)
+    epoch, _, trainer = fit_of(CASES[name], way, Path(folder))
     trainer.callbacks = (largest := Largest(),)
     epoch()
     return {"bytes": largest.bytes - before}
@@ -100,36 +95,29 @@ def anonymous():
     return int(re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
-def ask(what, name, way, folder):
-    """The answer of one process."""
-    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, __file__, "--answer", what, name, way, str(folder)],
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **dict.fromkeys(BLAS, str(THREADS)), "PYTHONPATH": path},
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def result(case, way, answers, right):
     from xpnet.bench import results
 
     found = {a["weights"] for a in answers}
     check = results.Check("weights that are not those of resident training", float(found != right), 0.0)
-    seen = {count for a in answers for count in a["threads"].values()}
     form = results.Case("feeding", case.text, f"{way} ({WAYS[way]})", "cpu", case.batch, "float32", THREADS)
     seconds = [s for a in answers for s in a["seconds"]]
-    return results.Result(form, seconds, answers[0]["steps"], check, seen.pop() if len(seen) == 1 else None, synchronised=True)
+    return results.Result(form, seconds, answers[0]["steps"], check, THREADS, synchronised=True)
+
+
+def asked(what, *arguments):
+    found = processes.run("feeding", what, *map(str, arguments))
+    if "refused" in found:
+        raise SystemExit(f"refused: {found['refused']}")
+    return found
 
 
 def compare(case, folder, blocks):
-    """Results of the case by way."""
+    """Results of the case by way; ends where a process was refused."""
     answers = {way: [] for way in WAYS}
     for _ in range(blocks):
         for way, known in answers.items():
-            known.append(ask("speed", case.name, way, folder))
+            known.append(asked("speed", case.name, way, folder))
     right = {a["weights"] for a in answers["resident"]}
     return {way: result(case, way, known, right) for way, known in answers.items()}
 
@@ -153,25 +141,19 @@ def main():
     parser.add_argument("--rows", type=int, default=30_000, help="of the file; what they take as float32 exceeds the budget")
     parser.add_argument("--memory", action="store_true", help="memory instead of speed")
     parser.add_argument("--out", help="write the times as JSON")
-    parser.add_argument("--answer", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.answer:
-        what, name, way, folder = options.answer
-        pin(THREADS)
-        return print(json.dumps({"speed": speed, "memory": memory}[what](CASES[name], way, Path(folder))))
     if options.rows * 28 * 28 * 4 <= BUDGET:
         parser.error(f"--rows {options.rows}: they would fit the budget of {BUDGET >> 20} MiB")
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder), options.rows)
         (tell_memory if options.memory else functools.partial(tell_speed, options))(options.cases, Path(folder))
-    return None
 
 
 def tell_memory(names, folder):
     for name in names:
         print(CASES[name])
         for way in WAYS:
-            print(f"  {way:23s} {ask('memory', name, way, folder)['bytes'] / 2**20:8.1f} MiB", flush=True)
+            print(f"  {way:23s} {asked('memory', name, way, folder)['bytes'] / 2**20:8.1f} MiB", flush=True)
 
 
 def tell_speed(options, names, folder):
@@ -179,7 +161,7 @@ def tell_speed(options, names, folder):
     from xpnet.bench import machine, results
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    about = {**machine.describe(), "feeding": {"rows": options.rows, "budget": BUDGET, "target": TARGET}}
+    about = {**machine.describe(), "feeding": {"rows": options.rows, "budget": BUDGET}}
     made = results.Run(about, sys.argv, machine.revision(), 0, now, quick=options.blocks < BLOCKS)
     start = time.perf_counter()
     for name in names:

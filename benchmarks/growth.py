@@ -3,7 +3,7 @@
     python benchmarks/growth.py [--sweeps width depth batch] [--optimizer sgd] [--device cpu-fast] [--out result.json]
 
 Multilayer perceptrons with ReLU and softmax cross-entropy in float32, random rows, a learning rate of 1e-12. Of three numbers
-one grows, in a process of its own: all its sizes are timed in passes, which begin a second apart at least, and whose median
+one grows, in a process of its own: all its sizes are timed in passes, whose median
 counts. The parts of a step are those of call_times.py. An exponent is the slope of log time over log size: between two
 neighbours, and fitted by least squares to the upper half of the sizes, where the work itself and not its calls is most of it.
 """
@@ -33,12 +33,12 @@ SWEEPS = {
 }
 
 
-def measured(sweep, optimizer, device, seconds, sizes=None):
+def measured(sweep, optimizer, device, seconds):
     """In a process of its own: a step and its parts at every size."""
     device = processes.device(device)
     rule = {"adam": xn.Adam, "sgd": xn.SGD}[optimizer]
     profiles = {}
-    for n in sizes or SWEEPS[sweep][0]:
+    for n in SWEEPS[sweep][0]:
         layers, batch = SWEEPS[sweep][1](n)
         network = perceptron(layers, lambda _: rule(LEARNING_RATE))
         profiles[n] = Profile(network.trainer, *network.data(batch), device)

@@ -50,7 +50,6 @@ def peak(sizes, batch, device):
     return {
         "parameters": int(trainer.net.parameters.value.size),
         "batch": batch,
-        "elements": sum(sizes) * batch,
         **found,
         "forecast": told.total + 2 * told.vector - x.nbytes,  # Adam has two; the rows were there before
         "threads": {"xpnet's workers": device.threads},

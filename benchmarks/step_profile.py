@@ -17,10 +17,9 @@ import time
 import in_xpnet
 import networks
 import processes
-from call_times import FEWEST, LEARNING_RATE, Profile
+from call_times import FEWEST, LEARNING_RATE, PARTS, Profile
 from cases import CASES
 
-HEADS = ("products", "elementwise", "copies", "update", "waiting", "python")
 BLOCKS, SECONDS = 3, 4.0  # processes of each revision, and how long each takes rounds
 
 
@@ -43,8 +42,8 @@ def joined(answers):
         return {key: reasons[0] for key in ("left_out", "refused") if key in answers[0]}
     seconds = [s for a in counting for s in a["seconds"]]
     whole = statistics.median(seconds)
-    shares = {name: statistics.median(a["parts"][name]["share"] for a in counting) for name in HEADS}
-    shares["python"] = 1 - sum(shares[name] for name in HEADS if name != "python")
+    shares = {name: statistics.median(a["parts"][name]["share"] for a in counting) for name in PARTS}
+    shares["python"] = 1 - sum(shares[name] for name in PARTS if name != "python")
     low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
     parts = {name: joined_part(name, share, whole, counting) for name, share in shares.items()}
     middle = sorted(counting, key=lambda a: a["median"])[len(counting) // 2]
@@ -78,16 +77,16 @@ def enough(answers, blocks):
 
 def table(found):
     """The profiles of all cases as Markdown: of each part its time and what part of the step it is."""
-    heads = ["case", "", "step", *HEADS[:-1], "Python", "calls", "made by"]
+    heads = ["case", "", "step", *PARTS[:-1], "Python", "calls", "made by"]
     rows = [row(name, which, r) for name, by in found.items() for which, r in by.items()]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def row(name, which, r):
     if "parts" not in r:
-        return [f"({name})", which, f"not measured: {r.get('left_out') or r['refused']}", *[""] * (len(HEADS) + 2)]
+        return [f"({name})", which, f"not measured: {r.get('left_out') or r['refused']}", *[""] * (len(PARTS) + 2)]
     low, high = map(duration, r["quartiles"])
-    parts = [f"{duration(r['parts'][h]['seconds'])}, {r['parts'][h]['share']:.0%}" for h in HEADS]
+    parts = [f"{duration(r['parts'][h]['seconds'])}, {r['parts'][h]['share']:.0%}" for h in PARTS]
     return [f"({name})", which, f"{duration(r['median'])} [{low}, {high}]", *parts, str(r["numpy_calls"]), r["how"]]
 
 
