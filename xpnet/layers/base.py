@@ -71,14 +71,17 @@ class Recordable(Configured):
         return type(self).__module__.partition(".")[0] == "xpnet"
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.per_step:
-            vars(self)["changes"] = self.changes + 1
-            clock[0] += 1
+        self._count_change(name)
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        setattr(self, name, None)  # counted
         super().__delattr__(name)
+        self._count_change(name)
+
+    def _count_change(self, name: str) -> None:
+        if name not in self.per_step:
+            vars(self)["changes"] = self.changes + 1
+            clock[0] += 1
 
 
 def changes_of(parts: Iterable[Any]) -> int:
