@@ -1,4 +1,4 @@
-"""Steps in half precision, and what is refused of either precision: what they change, what they must not, and how overflow is got over."""
+"""Steps in half precision: what they change, what they must not, how overflow is got over, and mistakes in either precision."""
 
 from __future__ import annotations
 
