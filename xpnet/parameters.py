@@ -263,9 +263,12 @@ class Maker:
                     f"serves one network at a time; make a new layer, or copy.deepcopy(net) for an independent network"
                 )
 
-    def finish(self, device: Device, dtype: DTypeLike, seed: int) -> Parameters:
-        """Make the vectors and draw every initial value on the host, one generator per array."""
+    def finish(self, device: Device, dtype: DTypeLike, seed: int, values: Mapping[str, np.ndarray] | None = None) -> Parameters:
+        """Make the vectors; fill them with ``values``, or draw every initial value on the host, one generator per array."""
         parameters = Parameters(self.root.entries, device, dtype)
+        if values is not None:
+            parameters.restore(values)
+            return parameters
         for index, (entry, init) in enumerate(zip(self.root.entries, self.root.initializers, strict=True)):
             parameters.fill(entry.name, init(np.random.default_rng([seed, index]), entry.shape))
         return parameters
