@@ -46,7 +46,7 @@ from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
 from xpnet.saving import load
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
-from xpnet.training import Callback, EarlyStopping, Trainer, minibatches, print_epoch
+from xpnet.training import Callback, Checkpoints, EarlyStopping, Interrupted, Trainer, minibatches, print_epoch
 
 __version__ = "0.1.0"
 
@@ -62,6 +62,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "Callback",
+    "Checkpoints",
     "Concatenate",
     "Constant",
     "Conv2d",
@@ -82,6 +83,7 @@ __all__ = [
     "HalfSquaredError",
     "HiddenCrossing",
     "Identity",
+    "Interrupted",
     "Layer",
     "LayerNorm",
     "LayerStatistics",

@@ -128,6 +128,17 @@ class Parameters(Mapping[str, Parameter]):
         parts = _cut(self.trainable, self.device.get(self.value)) + _cut(self.running, self.device.get(self.state))
         return {entry.name: np.asarray(part, order="C") for entry, part in zip(entries, parts, strict=True)}
 
+    def cut(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """The trainable parameters' parts of a host vector as long as the flat one, by name and in their shapes: views."""
+        return dict(zip((entry.name for entry in self.trainable), _cut(self.trainable, vector), strict=True))
+
+    def joined(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The inverse of :meth:`cut`: a new host vector."""
+        vector = np.empty(self.value.size, self.dtype)
+        for name, part in self.cut(vector).items():
+            part[...] = arrays[name]
+        return vector
+
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Overwrite all parameters and running statistics, as :meth:`snapshot` gave them; checked before any changes."""
         if missing := [name for name in self if name not in arrays]:

@@ -84,6 +84,11 @@ def description(net: Sequential) -> dict[str, Any]:
     }
 
 
+def parameters_in(stored: Stored) -> Arrays:
+    """The network's own arrays, whose names begin with a layer's number; a checkpoint has others beside them."""
+    return {name: a for name, a in stored.arrays.items() if name.partition(".")[0].isdigit()}
+
+
 def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential:
     about: Any = stored.about
     found = about["network"]
@@ -91,8 +96,7 @@ def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential
 
     def values(entries: list) -> Arrays:
         layout = Layout(net, shape, entries, permutes=about["order"] == PYTORCH)
-        mine = {name: a for name, a in stored.arrays.items() if name.partition(".")[0].isdigit()}
-        return layout.from_torch(mine, "the file")
+        return layout.from_torch(parameters_in(stored), "the file")
 
     net.build_from(shape, values, device=device, dtype=found["dtype"], seed=found["seed"])
     net.count_step(by=found["steps_begun"])

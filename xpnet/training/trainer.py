@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import time
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,11 +23,13 @@ from xpnet.network import Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
+from xpnet.training.checkpoints import Checkpoints, as_checkpoints
 from xpnet.training.data import ClassWeight, Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows, row_order
 from xpnet.training.half import Half
 from xpnet.training.precision import check_float32, check_per_sample, check_precision
 from xpnet.training.recorded import Records
+from xpnet.training.run import Run, settings_of
 
 Data = tuple[Any, Any]
 
@@ -131,6 +133,8 @@ class Trainer:
         early_stopping: EarlyStopping | int | None = None,
         per_sample: bool = False,
         progress: bool = True,
+        checkpoints: Checkpoints | str | os.PathLike | None = None,
+        resume: bool = False,
     ) -> dict[str, list[float]]:
         """Train for ``epochs`` more epochs on rows ``x`` (N, *shape) and targets ``y`` (N, ...); return ``history``.
 
@@ -140,11 +144,15 @@ class Trainer:
         epochs or an :class:`EarlyStopping`. ``per_sample=True`` runs the same steps one sample at a time.
         The progress bar shows on terminals only.
 
+        ``checkpoints``, a folder or :class:`Checkpoints`, keeps the training on disk; with ``resume=True`` it goes on from the
+        newest one there, if there is one, until its ``epochs`` are complete: to the same bytes as if it had never stopped.
+
         Raises ValueError or TypeError for data that do not fit, before anything is changed.
         """
         epochs = check_count("epochs", epochs)
         if per_sample:
             check_per_sample(self.precision)
+        keeper = as_checkpoints(checkpoints, resume)
         callbacks = self._callbacks(early_stopping)
         for callback in callbacks:
             callback.check(self._record_names(validation is not None))
@@ -155,20 +163,27 @@ class Trainer:
                 for rows in {size, len(data.x) % size or size}:
                     layer.check_batch(rows)
             held_out = None if validation is None else self._held_out(validation)
+            run = Run(self, callbacks)
+            if keeper:
+                keeper.begin(run, settings_of(self, data, held_out, batch_size=size, shuffle=shuffle, per_sample=per_sample), resume)
         feed = Feed(self.device, data)
         validation_feed = Feed(self.device, held_out or ())
         for callback in callbacks:
             callback.begin(self)
-        steps = epochs * -(-len(data.x) // size)
-        with tqdm(total=steps, unit="step", disable=None if progress else True, leave=False) as bar:
+        run.restore_callbacks()
+        steps, done = -(-len(data.x) // size), (self.epoch - run.first)
+        bar = tqdm(total=epochs * steps, initial=done * steps + run.step, unit="step", disable=None if progress else True, leave=False)
+        with bar, keeper.watching() if keeper else contextlib.nullcontext():
             try:
-                for _ in range(epochs):
-                    record = self._epoch(feed, data, size, shuffle, per_sample, bar, callbacks)
+                while not run.stopped and self.epoch < run.first + epochs:
+                    record = self._epoch(run, feed, data, size, shuffle, per_sample, bar, keeper)
                     if held_out is not None:
                         scores = self._scores(validation_feed, held_out)
                         record |= {f"validation_{name}": value for name, value in scores.items()}
-                    if self._end_epoch(record, callbacks):
-                        break
+                    run.stopped = self._end_epoch(record, callbacks)
+                    run.step = 0
+                    if keeper:
+                        keeper.after_epoch(record, last=run.stopped or self.epoch == run.first + epochs)
             finally:
                 for callback in callbacks:
                     callback.finish(self)
@@ -205,37 +220,38 @@ class Trainer:
 
     def _epoch(
         self,
+        run: Run,
         feed: Feed,
         data: Prepared,
         size: int,
         shuffle: bool,
         per_sample: bool,
         bar: tqdm,
-        callbacks: Sequence[Callback],
+        keeper: Checkpoints | None,
     ) -> Record:
-        """Every row once. The losses stay on the device and are read with one copy at the end.
+        """Every row once, or what is left of them. The losses stay on the device and are read with one copy at the end.
 
         The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
         """
-        began, n = time.perf_counter(), len(data.x)
-        rate = self.optimizer.current_rate
+        n = len(data.x)
         order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
         starts = range(0, n, size)
-        batches = functools.partial(feed.batches, order, size)
         with self.device.use():
-            for callback in callbacks:
-                callback.begin_epoch(self, len(starts), batches)
-            losses = self.device.empty((len(starts),), self.net.parameters.dtype)
-            for i, batch in enumerate(batches()):
-                loss = losses[i] = self.step(*batch, per_sample=per_sample)
-                for callback in callbacks:
+            run.begin_epoch(len(starts))
+            for callback in run.callbacks:
+                callback.begin_epoch(self, len(starts), functools.partial(feed.batches, order, size))
+            for batch in feed.batches(order[run.step * size :], size):
+                loss = run.losses[run.step] = self.step(*batch, per_sample=per_sample)
+                run.step += 1
+                for callback in run.callbacks:
                     callback.end_step(self, batch, loss)
+                if keeper:
+                    keeper.after_step()
                 bar.update()
         weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
-        average = mean(self.device.get(losses), np.add.reduceat(weights, starts))
+        average = mean(self.device.get(run.losses), np.add.reduceat(weights, starts))
         scaling = self.half.report(len(starts)) if self.half else {}
-        seconds = time.perf_counter() - began
-        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": seconds, **scaling}
+        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": run.rate, "seconds": run.seconds, **scaling}
 
     def _record_names(self, validation: bool) -> list[str]:
         """Names of what an epoch's record will hold."""
