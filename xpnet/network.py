@@ -273,7 +273,7 @@ class Sequential(Chain):
         return rows
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of parameters and running statistics under PyTorch's names and in its layouts: ``{"0.weight": (out, in), ...}``.
+        """Copies of parameters and running statistics by PyTorch's names, in its layouts: ``{"0.weight": (out, in), ...}``.
 
         Features of flattened images are in the order of PyTorch, whose channels come first (:mod:`xpnet.saving.layouts`).
         """

@@ -65,7 +65,7 @@ def configuration(part: Any) -> dict[str, Any]:
 
 
 def make(found: Any, own: Mapping[str, type]) -> Any:
-    """What was described; ``own`` are the user's classes by name. ValueError, TypeError or KeyError where something is wrong."""
+    """What was described; ``own``: the user's classes by name. ValueError, TypeError or KeyError where something is wrong."""
     if isinstance(found, list):
         return tuple(make(item, own) for item in found)
     if not isinstance(found, dict):
@@ -108,8 +108,9 @@ def _class_name(kind: type) -> str:
 
 def _name(value: Any) -> str:
     """Of a function: the name alone where it is xpnet's, with the module where it is not."""
-    if isinstance(value, Lost) or FUNCTIONS.get(getattr(value, "__name__", "")) is value:
-        return value.__name__
+    name = getattr(value, "__name__", type(value).__name__)
+    if isinstance(value, Lost) or FUNCTIONS.get(name) is value:
+        return name
     return f"{getattr(value, '__module__', type(value).__module__)}:{getattr(value, '__qualname__', type(value).__name__)}"
 
 

@@ -32,7 +32,7 @@ class Stored(NamedTuple):
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write arrays and what JSON holds about them; the file is there whole or not at all. OSError where it cannot be written."""
+    """Write arrays and what JSON holds about them, atomically. OSError where the file cannot be written."""
     from xpnet import __version__
 
     ordered = {name: np.asarray(a, order="C") for name, a in arrays.items()}  # of others safetensors 0.8.0 writes other numbers
@@ -45,7 +45,9 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapp
 def read(path: str | os.PathLike) -> Stored:
     """All of a file, from whichever program; raises OSError where it is not there, and :class:`Damaged`."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{os.fspath(path)} is {'a folder' if Path(path).is_dir() else 'not there'}, no safetensors file")
+        raise FileNotFoundError(
+            f"{os.fspath(path)} is {'a folder' if Path(path).is_dir() else 'not there'}, no safetensors file"
+        )
     try:
         with safe_open(path, framework="np") as file:
             metadata, names = file.metadata() or {}, list(file.keys())
@@ -61,7 +63,9 @@ def read(path: str | os.PathLike) -> Stored:
         raise Damaged(f"{os.fspath(path)} is damaged: its checksum does not agree with what it holds")
     about = json.loads(text)
     if (number := about.get("format")) != FORMAT:
-        raise ValueError(f"{os.fspath(path)} has format {number!r}, this xpnet reads {FORMAT}: it is by {about.get('versions')}")
+        raise ValueError(
+            f"{os.fspath(path)} has format {number!r}, this xpnet reads {FORMAT}: it is by {about.get('versions')}"
+        )
     return Stored(arrays, about)
 
 
@@ -71,5 +75,5 @@ def checksum(text: str, arrays: Mapping[str, np.ndarray]) -> int:
     for name in sorted(arrays):
         a = arrays[name]
         found = zlib.crc32(f"{name} {a.dtype.str} {a.shape}".encode(), found)
-        found = zlib.crc32(a.reshape(-1).view(np.uint8), found)
+        found = zlib.crc32(a.reshape(-1).view(np.uint8).data, found)
     return found

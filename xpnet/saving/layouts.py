@@ -71,7 +71,7 @@ class Layout:
         return {self._places[name].name: self._places[name].to_torch(a) for name, a in arrays.items()}
 
     def from_torch(self, arrays: Mapping[str, np.ndarray], what: str, *, names: Iterable[str] | None = None) -> Arrays:
-        """The inverse, by xpnet's names: all of them, or ``names``; ValueError where one is missing, unknown or of another shape."""
+        """The inverse, by xpnet's names, all or ``names``; ValueError where one is missing, unknown or of another shape."""
         wanted = {self._places[name].name: name for name in (self._shapes if names is None else names)}
         given = {name: a for name, a in arrays.items() if name.rpartition(".")[2] != IGNORED}
         if missing := [name for name in wanted if name not in given]:

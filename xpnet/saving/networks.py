@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.network import Sequential, check_shape
-from xpnet.saving.describing import by_name, configuration, describe, make
+from xpnet.saving.describing import by_name, configuration, make
 from xpnet.saving.files import Damaged, Stored, read, write
 from xpnet.saving.layouts import Arrays, Layout
 from xpnet.saving.orders import NoPyTorchOrder
@@ -18,7 +18,9 @@ from xpnet.saving.orders import NoPyTorchOrder
 PYTORCH, OURS = "pytorch", "channels-last"  # the order of features of flattened images
 
 
-def save(path: str | os.PathLike, net: Sequential, about: Mapping[str, Any] | None = None, arrays: Arrays | None = None) -> None:
+def save(
+    path: str | os.PathLike, net: Sequential, about: Mapping[str, Any] | None = None, arrays: Arrays | None = None
+) -> None:
     """Write a network; ``about`` and ``arrays`` go into the file as well. A net on a device is copied to the host."""
     layout, order = layout_of(net)
     tensors = {**layout.to_torch(net.parameters.snapshot()), **(arrays or {})}

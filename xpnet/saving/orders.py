@@ -66,7 +66,7 @@ class Edge:
         a, b = self.root(), other.root()
         if a._fixed and b._fixed and a._order != b._order:
             raise NoPyTorchOrder(
-                f"{layer!r} takes features of a flattened image in an order that PyTorch, whose channels come first, cannot give"
+                f"{layer!r} takes features of a flattened image in an order that PyTorch, with its channels first, cannot give"
             )
         if a is not b:
             first, second = (a, b) if a._fixed else (b, a)

@@ -33,7 +33,7 @@ class Checkpoints:
 
     One is written after every epoch; with ``every=n`` after every ``n`` steps, and where an epoch is the best so far or the
     last. The newest ``keep`` stay, and that of the best epoch by the validation loss (without validation, the training loss).
-    Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice, it stops at once.
+    Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice stops at once.
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
     is to be kept beside them. Writing waits for the device, and is atomic.
@@ -194,9 +194,12 @@ class Checkpoints:
     def _stop_if_asked(self) -> None:
         if self._asked_to_stop:
             run = self._run
-            epoch, step = run.trainer.epoch + (run.step > 0), f", after step {run.step} of {len(run.losses)}" if run.step else ""
+            epoch, step = (
+                run.trainer.epoch + (run.step > 0),
+                f", after step {run.step} of {len(run.losses)}" if run.step else "",
+            )
             raise Interrupted(
-                f"stopped in epoch {epoch}{step}; saved in {self.folder}: call fit with the same arguments and resume=True to go on"
+                f"stopped in epoch {epoch}{step}; saved in {self.folder}: fit with the same arguments and resume=True goes on"
             )
 
 

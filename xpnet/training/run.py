@@ -117,7 +117,7 @@ def fingerprint(trainer: Trainer, data: Prepared) -> int:
     for a in data:
         if a is not None:
             part = np.ascontiguousarray(to_host(trainer.device, a[rows]))
-            found = zlib.crc32(part.reshape(-1).view(np.uint8), zlib.crc32(f"{part.dtype.str} {a.shape}".encode(), found))
+            found = zlib.crc32(part.reshape(-1).view(np.uint8).data, zlib.crc32(f"{part.dtype.str} {a.shape}".encode(), found))
     return found
 
 

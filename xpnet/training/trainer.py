@@ -165,14 +165,18 @@ class Trainer:
             held_out = None if validation is None else self._held_out(validation)
             run = Run(self, callbacks)
             if keeper:
-                keeper.begin(run, settings_of(self, data, held_out, batch_size=size, shuffle=shuffle, per_sample=per_sample), resume)
+                keeper.begin(
+                    run, settings_of(self, data, held_out, batch_size=size, shuffle=shuffle, per_sample=per_sample), resume
+                )
         feed = Feed(self.device, data)
         validation_feed = Feed(self.device, held_out or ())
         for callback in callbacks:
             callback.begin(self)
         run.restore_callbacks()
         steps, done = -(-len(data.x) // size), (self.epoch - run.first)
-        bar = tqdm(total=epochs * steps, initial=done * steps + run.step, unit="step", disable=None if progress else True, leave=False)
+        bar = tqdm(
+            total=epochs * steps, initial=done * steps + run.step, unit="step", disable=None if progress else True, leave=False
+        )
         with bar, keeper.watching() if keeper else contextlib.nullcontext():
             try:
                 while not run.stopped and self.epoch < run.first + epochs:
