@@ -47,14 +47,15 @@ def begin(arguments: argparse.Namespace) -> None:
 
 def resumed(arguments: argparse.Namespace, defaults: argparse.Namespace) -> argparse.Namespace:
     """The options that the run in ``arguments.resume`` was started with; ValueError where others are given beside it."""
+    if arguments.save is not None:
+        raise ValueError("--save and --resume are one or the other: --resume DIR goes on in DIR")
     if given := [
         name
         for name, value in vars(arguments).items()
         if name not in (*NOT_KEPT, *MAY_CHANGE) and value != getattr(defaults, name)
     ]:
-        raise ValueError(
-            f"--{given[0].replace('_', '-')}: a run goes on with the options it has; only --epochs and --device may change"
-        )
+        option = "DATA" if given[0] == "dataset" else f"--{given[0].replace('_', '-')}"
+        raise ValueError(f"{option}: a run goes on with the options it has; only --epochs and --device may change")
     found = options(arguments.resume)
     changed = {name: getattr(arguments, name) for name in MAY_CHANGE if getattr(arguments, name) != getattr(defaults, name)}
     return argparse.Namespace(**{**vars(arguments), **found, **changed, "save": arguments.resume})

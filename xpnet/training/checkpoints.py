@@ -18,7 +18,7 @@ from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
 from xpnet.saving.files import Damaged, Stored, read
 from xpnet.training.callbacks import Record, monitored
-from xpnet.training.run import Run, differences
+from xpnet.training.run import POSITION, Run, differences
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE = "training"
@@ -118,17 +118,23 @@ class Checkpoints:
                     f"in another folder"
                 )
             values = self._checked(state, stored, os.fspath(path))
+            best, (seed, steps_begun) = state["best"], (about["network"][name] for name in ("seed", "steps_begun"))
+            self._best, self._best_name = best["value"], best["name"]
         except (KeyError, TypeError, AttributeError) as error:
             raise Damaged(f"{path} is damaged ({type(error).__name__}: {error})") from error
         net = self._run.trainer.net
         net.parameters.restore(values)
-        net.seed = about["network"]["seed"]
-        net.count_step(by=about["network"]["steps_begun"] - net.steps_begun)
+        net.seed = seed
+        net.count_step(by=steps_begun - net.steps_begun)
         self._run.restore(state)
-        self._best, self._best_name = state["best"]["value"], state["best"]["name"]
 
     def _checked(self, state: dict[str, Any], stored: Stored, what: str) -> trees.Arrays:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
+        for name, kind in POSITION.items():
+            if not isinstance(state[name], kind):
+                raise TypeError(f"{name} is a {type(state[name]).__name__}")
+        if state["optimizer"]["vectors"].keys() not in (set(), set(self._run.trainer.optimizer.slots)):
+            raise TypeError("vectors of another rule")
         net = self._run.trainer.net
         layout, _ = networks.layout_of(net)
         vectors, trainable = state["optimizer"]["vectors"], [p.name for p in net.parameters.trainable]

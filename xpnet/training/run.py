@@ -23,6 +23,21 @@ SAMPLED = 1024  # rows by which data are known again
 MAY_CHANGE = ("seed", "steps_begun", "frozen", "dtype")  # of a network's description; the seed is the trainer's
 
 
+POSITION = {  # what a checkpoint holds of a run, and of which types
+    "epoch": int,
+    "first": int,
+    "step": int,
+    "stopped": bool,
+    "rate": float,
+    "seconds": float,
+    "losses": np.ndarray,
+    "history": dict,
+    "optimizer": dict,
+    "half": dict | None,
+    "callbacks": list,
+}
+
+
 class Run:
     """The position in a training and what it depends on.
 
@@ -123,6 +138,10 @@ def fingerprint(trainer: Trainer, data: Prepared) -> int:
 
 def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
     """Where two settings differ: "batch_size was 32, is 64"."""
+    if isinstance(found, list) and isinstance(wanted, list):
+        if len(found) != len(wanted):
+            return [f"{path} were {len(found)}, are {len(wanted)}"]
+        found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
         return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
     return [] if found == wanted else [f"{path} was {_short(found)}, is {_short(wanted)}"]
