@@ -18,7 +18,8 @@ from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
 from xpnet.saving.files import Damaged, Stored, read
 from xpnet.training.callbacks import Record, monitored
-from xpnet.training.run import POSITION, Run, differences
+from xpnet.training.run import POSITION, Run
+from xpnet.training.settings import differences, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE = "training"
@@ -69,14 +70,14 @@ class Checkpoints:
         """The checkpoint of the best epoch; None before there is one, and before ``fit`` has begun."""
         return None if self._best_name is None else self.folder / self._best_name
 
-    def begin(self, run: Run, settings: dict[str, Any], resume: bool) -> None:
+    def begin(self, run: Run, resume: bool) -> None:
         """Make the folder ready, and go back to its newest checkpoint where training is to go on.
 
-        ``settings`` is what has to be the same then. ValueError or OSError, before anything is changed, where the folder
-        cannot be written to, has checkpoints of another training, or of any if ``resume`` is False.
+        ValueError or OSError, before anything is changed, where the folder cannot be written to, has checkpoints of another
+        training, or of any if ``resume`` is False.
         """
         self._forget()
-        self._run, self._settings = run, settings
+        self._run, self._settings = run, settings_of(run)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{self.folder} cannot be written to: no checkpoint could be saved there")
@@ -95,7 +96,7 @@ class Checkpoints:
             try:
                 stored = read(path)
             except Damaged as error:
-                warnings.warn(f"{error}: the checkpoint before it is taken", RuntimeWarning, stacklevel=4)
+                warnings.warn(f"{error}: the checkpoint before it is taken", RuntimeWarning, stacklevel=5)
                 continue
             if stored.about is None or STATE not in stored.about:
                 raise ValueError(f"{path} holds no training to go on with")
@@ -163,18 +164,18 @@ class Checkpoints:
     def after_step(self) -> None:
         """Write one where it is time, or where Ctrl-C asked for it: then raise. An epoch's end is :meth:`after_epoch`'s."""
         self._since, run = self._since + 1, self._run
-        if run.step == len(run.losses):
+        if run.step == run.steps:
             return
         if self._asked_to_stop or (self.every is not None and self._since >= self.every):
             self._write()
             self._stop_if_asked()
 
-    def after_epoch(self, record: Record, last: bool) -> None:
+    def after_epoch(self, record: Record) -> None:
         """Write one after an epoch, unless only steps count and it is neither the best nor the last."""
         better = monitored(record) < self._best
         if better:
             self._best, self._best_name = monitored(record), self._path.name
-        if better or last or self._asked_to_stop or self.every is None or self._since >= self.every:
+        if better or self._run.finished or self._asked_to_stop or self.every is None or self._since >= self.every:
             self._write()
         self._stop_if_asked()
 
@@ -202,7 +203,7 @@ class Checkpoints:
             run = self._run
             epoch, step = (
                 run.trainer.epoch + (run.step > 0),
-                f", after step {run.step} of {len(run.losses)}" if run.step else "",
+                f", after step {run.step} of {run.steps}" if run.step else "",
             )
             raise Interrupted(
                 f"stopped in epoch {epoch}{step}; saved in {self.folder}: fit with the same arguments and resume=True goes on"

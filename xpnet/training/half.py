@@ -71,7 +71,7 @@ class Half:
                 "half precision: every step of the epoch overflowed and was skipped, nothing was learned: scale the inputs "
                 "(half precision ends at 65504), let loss_scale be 'dynamic', or leave precision out",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return dict(zip(self.REPORTED, (found["scale"], self._told), strict=True))
 

@@ -1,27 +1,23 @@
-"""One call of ``fit``: what it trains on, how far it has come, and all that going on from there needs."""
+"""One call of ``fit``: the loop over epochs and minibatches, and all that going on from a checkpoint needs."""
 
 from __future__ import annotations
 
+import functools
 import time
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from xpnet.backends.device import Array
-from xpnet.checks import to_host
-from xpnet.saving.describing import describe
-from xpnet.saving.networks import description
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Record
 from xpnet.training.data import Prepared
+from xpnet.training.feed import Feed, row_order
 
 if TYPE_CHECKING:
+    from xpnet.training.checkpoints import Checkpoints
     from xpnet.training.trainer import Trainer
-
-SAMPLED = 1024  # rows by which data are known again
-MAY_CHANGE = ("seed", "steps_begun", "frozen", "dtype")  # of a network's description; the seed is the trainer's
-
 
 POSITION = {  # what a checkpoint holds of a run, and of which types
     "epoch": int,
@@ -39,7 +35,7 @@ POSITION = {  # what a checkpoint holds of a run, and of which types
 
 
 class Run:
-    """The position in a training and what it depends on.
+    """The loop, and how far it has come: what ``fit`` was given, checked, and the position in it.
 
     ``first`` counts the trainer's epochs before this call of ``fit``, ``step`` the steps done of the epoch under way,
     ``losses`` has theirs, on the device. ``rate`` is the learning rate with which the epoch began, ``seconds`` what it has
@@ -48,20 +44,86 @@ class Run:
 
     losses: Array
 
-    def __init__(self, trainer: Trainer, callbacks: Sequence[Callback]):
-        self.trainer, self.callbacks = trainer, callbacks
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Prepared,
+        held_out: Prepared | None,
+        callbacks: Sequence[Callback],
+        *,
+        epochs: int,
+        size: int,
+        shuffle: bool,
+        per_sample: bool,
+        keeper: Checkpoints | None,
+    ):
+        self.trainer, self.data, self.held_out, self.callbacks, self.keeper = trainer, data, held_out, callbacks, keeper
+        self.epochs, self.size, self.shuffle, self.per_sample = epochs, size, shuffle, per_sample
+        self.steps = -(-len(data.x) // size)  # an epoch
         self.first, self.step, self.stopped = trainer.epoch, 0, False
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
         self._states: Sequence[dict[str, Any]] = ()  # of callbacks, in the checkpoint
+
+    def go(self, progress: bool) -> None:
+        """Train from where it is until the epochs are complete or a callback ends it."""
+        trainer = self.trainer
+        feed, held_out = Feed(trainer.device, self.data), Feed(trainer.device, self.held_out or ())
+        for callback in self.callbacks:
+            callback.begin(trainer)
+        self._restore_callbacks()
+        done = (trainer.epoch - self.first) * self.steps + self.step
+        total, hidden = self.epochs * self.steps, None if progress else True
+        try:
+            with tqdm(total=total, initial=done, unit="step", disable=hidden, leave=False) as bar:
+                while not self.finished:
+                    record = self._epoch(feed, bar)
+                    if self.held_out is not None:
+                        scores = trainer.scores(held_out, self.held_out)
+                        record |= {f"validation_{name}": value for name, value in scores.items()}
+                    self.stopped = trainer.end_epoch(record, self.callbacks)
+                    self.step = 0
+                    if self.keeper:
+                        self.keeper.after_epoch(record)
+        finally:
+            for callback in self.callbacks:
+                callback.finish(trainer)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped or self.trainer.epoch >= self.first + self.epochs
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def begin_epoch(self, steps: int) -> None:
-        """Have room for the losses of an epoch, those of its steps before a checkpoint in place."""
+    def _epoch(self, feed: Feed, bar: tqdm) -> Record:
+        """Every row once, or what is left of them. The losses stay on the device and are read with one copy at the end.
+
+        The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
+        """
+        trainer, n, size = self.trainer, len(self.data.x), self.size
+        order = row_order(n, trainer.seed, trainer.epoch) if self.shuffle else np.arange(n)
+        with trainer.device.use():
+            self._begin_epoch()
+            for callback in self.callbacks:
+                callback.begin_epoch(trainer, self.steps, functools.partial(feed.batches, order, size))
+            for batch in feed.batches(order[self.step * size :], size):
+                loss = self.losses[self.step] = trainer.step(*batch, per_sample=self.per_sample)
+                self.step += 1
+                for callback in self.callbacks:
+                    callback.end_step(trainer, batch, loss)
+                if self.keeper:
+                    self.keeper.after_step()
+                bar.update()
+        weights = np.ones(n) if self.data.weights is None else self.data.weights[order].astype(np.float64)
+        average = mean(trainer.device.get(self.losses), np.add.reduceat(weights, range(0, n, size)))
+        scaling = trainer.half.report(self.steps) if trainer.half else {}
+        return {"epoch": trainer.epoch + 1, "loss": average, "learning_rate": self.rate, "seconds": self.seconds, **scaling}
+
+    def _begin_epoch(self) -> None:
+        """Have room for the epoch's losses, those of its steps before a checkpoint in place."""
         device = self.trainer.device
-        self.losses = device.empty((steps,), self.trainer.net.parameters.dtype)
+        self.losses = device.empty((self.steps,), self.trainer.net.parameters.dtype)
         if self._earlier is None:
             self.rate, self._began = self.trainer.optimizer.current_rate, time.perf_counter()
         else:
@@ -97,7 +159,7 @@ class Run:
         self._states = state["callbacks"]
         self._earlier = np.asarray(state["losses"]) if self.step else None
 
-    def restore_callbacks(self) -> None:
+    def _restore_callbacks(self) -> None:
         """Give callbacks what the checkpoint holds of those of the same class, one after another; others begin afresh."""
         left, self._states = list(self._states), ()
         for callback in self.callbacks:
@@ -107,46 +169,7 @@ class Run:
                 callback.restore(mine["state"])
 
 
-def settings_of(trainer: Trainer, data: Prepared, held_out: Prepared | None, **arguments: Any) -> dict[str, Any]:
-    """What has to be the same for training to go on as if it had never stopped."""
-    about = {name: value for name, value in description(trainer.net).items() if name not in MAY_CHANGE}
-    return {
-        **arguments,
-        "network": about,
-        "loss": describe(trainer.loss),
-        "optimizer": describe(trainer.optimizer),
-        "seed": trainer.seed,
-        "dtype": trainer.net.parameters.dtype.name,
-        "precision": trainer.precision,
-        "frozen": [p.name for p in trainer.net.parameters.trainable if p.frozen],
-        "rows": len(data.x),
-        "data": fingerprint(trainer, data),
-        "validation": held_out and fingerprint(trainer, held_out),
-    }
-
-
-def fingerprint(trainer: Trainer, data: Prepared) -> int:
-    """CRC-32 of up to 1,024 rows, evenly spread, with their targets and weights."""
-    n, found = len(data.x), 0
-    rows = slice(None, None, -(-n // SAMPLED))
-    for a in data:
-        if a is not None:
-            part = np.ascontiguousarray(to_host(trainer.device, a[rows]))
-            found = zlib.crc32(part.reshape(-1).view(np.uint8).data, zlib.crc32(f"{part.dtype.str} {a.shape}".encode(), found))
-    return found
-
-
-def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
-    """Where two settings differ: "batch_size was 32, is 64"."""
-    if isinstance(found, list) and isinstance(wanted, list):
-        if len(found) != len(wanted):
-            return [f"{path} were {len(found)}, are {len(wanted)}"]
-        found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
-        return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
-    return [] if found == wanted else [f"{path} was {_short(found)}, is {_short(wanted)}"]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
+    """Weighted mean; 0 where nothing weighs anything, as in the losses."""
+    values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
+    return float(values @ weights) / (float(weights.sum()) or 1.0)
