@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,18 @@ DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 
 class Damaged(ValueError):
     """A file that cannot be what it was when it was written, or that no xpnet wrote."""
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, what: str) -> Iterator[None]:
+    """Inside, whatever a file's contents are not fit for is :class:`Damaged`, with the file's name and ``what``."""
+    try:
+        yield
+    except Damaged:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, OverflowError) as error:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise Damaged(f"{os.fspath(path)}: {what} ({text})") from error
 
 
 class Stored(NamedTuple):

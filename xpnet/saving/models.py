@@ -13,7 +13,7 @@ import numpy as np
 from xpnet.backends import Device
 from xpnet.network import Sequential
 from xpnet.preprocessing import Classes, Columns, Quantity, Rows, Target
-from xpnet.saving.files import Damaged, read
+from xpnet.saving.files import read, reading
 from xpnet.saving.networks import network_in, save
 
 MODEL = "model.safetensors"  # in the folder of a run
@@ -56,13 +56,11 @@ def load_model(path: str | os.PathLike, device: str | Device = "cpu") -> Model:
         hint = f"; its training has not ended: xpnet train --resume {path}" if unfinished else ""
         raise FileNotFoundError(f"{path} has no {MODEL}, which xpnet train ... --save {path} writes{hint}")
     stored = read(file)
-    net = network_in(stored, file, device)
-    try:
-        return _from_dict(net, stored.about or {})
-    except KeyError as error:
-        raise ValueError(f"{file} has no {error.args[0]}: it holds a network alone; xpnet.load reads it") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Damaged(f"{file} is damaged ({error}): train and save again") from error
+    net, found = network_in(stored, file, device), stored.about or {}
+    if missing := [name for name in ("inputs", "target", "data") if name not in found]:
+        raise ValueError(f"{file} has no {missing[0]}: it holds a network alone, which xpnet.load reads")
+    with reading(file, "no model can be made of it"):
+        return _from_dict(net, found)
 
 
 def _from_dict(net: Sequential, found: Mapping[str, Any]) -> Model:

@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.backends import Device, resolve
 from xpnet.network import Sequential, check_shape
 from xpnet.saving.describing import by_name, configuration, make
-from xpnet.saving.files import Damaged, Stored, read, write
+from xpnet.saving.files import Stored, read, reading, write
 from xpnet.saving.layouts import Arrays, Layout
 from xpnet.saving.orders import NoPyTorchOrder
 
@@ -44,11 +44,8 @@ def network_in(stored: Stored, path: str | os.PathLike, device: str | Device = "
             f"safetensors.numpy.load_file(path) by net.load_state_dict(...)"
         )
     target = resolve(device).device
-    try:
+    with reading(path, "no network can be made of it"):
         return _made(stored, target, by_name(own))
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError) as error:
-        text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-        raise Damaged(f"{os.fspath(path)}: no network can be made of it ({text})") from error
 
 
 def state_dict(net: Sequential) -> Arrays:

@@ -16,7 +16,7 @@ from typing import Any
 from xpnet.checks import check_count
 from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
-from xpnet.saving.files import Damaged, Stored, read
+from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.training.callbacks import Record, monitored
 from xpnet.training.run import POSITION, Run
 from xpnet.training.settings import differences, settings_of
@@ -98,7 +98,7 @@ class Checkpoints:
             except Damaged as error:
                 warnings.warn(f"{error}: the checkpoint before it is taken", RuntimeWarning, stacklevel=5)
                 continue
-            if stored.about is None or STATE not in stored.about:
+            if STATE not in (stored.about or {}):
                 raise ValueError(f"{path} holds no training to go on with")
             return path, stored
         if files:
@@ -111,29 +111,31 @@ class Checkpoints:
             return
         path, stored = found
         about: Any = stored.about
-        try:
+        with reading(path, "no training can go on from it"):
             state = trees.join(about[STATE], stored.arrays)
-            if unlike := differences(state["settings"], self._settings):
-                raise ValueError(
-                    f"{path} is of another training: {'; '.join(unlike[:5])}. Go on with the same settings and data, or train "
-                    f"in another folder"
-                )
+            unlike = differences(state["settings"], self._settings)
+        if unlike:
+            raise ValueError(
+                f"{path} is of another training: {'; '.join(unlike[:5])}. Go on with the same settings and data, or train in "
+                f"another folder"
+            )
+        with reading(path, "no training can go on from it"):
             values = self._checked(state, stored, os.fspath(path))
             best, (seed, steps_begun) = state["best"], (about["network"][name] for name in ("seed", "steps_begun"))
             self._best, self._best_name = best["value"], best["name"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"{path} is damaged ({type(error).__name__}: {error})") from error
-        net = self._run.trainer.net
-        net.parameters.restore(values)
-        net.seed = seed
-        net.count_step(by=steps_begun - net.steps_begun)
-        self._run.restore(state)
+            net = self._run.trainer.net
+            net.parameters.restore(values)
+            net.seed = seed
+            net.count_step(by=steps_begun - net.steps_begun)
+            self._run.restore(state, path)
 
     def _checked(self, state: dict[str, Any], stored: Stored, what: str) -> trees.Arrays:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
         for name, kind in POSITION.items():
             if not isinstance(state[name], kind):
                 raise TypeError(f"{name} is a {type(state[name]).__name__}")
+        if state["losses"].shape != (state["step"],) or not 0 <= state["step"] <= self._run.steps:
+            raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {self._run.steps}")
         if state["optimizer"]["vectors"].keys() not in (set(), set(self._run.trainer.optimizer.slots)):
             raise TypeError("vectors of another rule")
         net = self._run.trainer.net

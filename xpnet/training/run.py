@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from xpnet.backends.device import Array
+from xpnet.saving.files import reading
 from xpnet.training.callbacks import Callback, Record
 from xpnet.training.data import Prepared
 from xpnet.training.feed import Feed, row_order
@@ -147,8 +150,8 @@ class Run:
             "callbacks": [{"class": type(c).__name__, "state": c.state()} for c in self.callbacks],
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a checkpoint's position, but for the network and the callbacks."""
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they begin."""
         trainer = self.trainer
         trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
         trainer.optimizer.restore(state["optimizer"], trainer.net.parameters)
@@ -156,17 +159,18 @@ class Run:
             trainer.half.restore(state["half"])
         self.first, self.step, self.stopped = state["first"], state["step"], state["stopped"]
         self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
-        self._states = state["callbacks"]
+        self._states, self._path = state["callbacks"], path
         self._earlier = np.asarray(state["losses"]) if self.step else None
 
     def _restore_callbacks(self) -> None:
         """Give callbacks what the checkpoint holds of those of the same class, one after another; others begin afresh."""
         left, self._states = list(self._states), ()
         for callback in self.callbacks:
-            mine = next((s for s in left if s["class"] == type(callback).__name__), None)
-            if mine is not None:
-                left.remove(mine)
-                callback.restore(mine["state"])
+            name = type(callback).__name__
+            with reading(self._path, f"what it holds of {name} is of no use") if left else contextlib.nullcontext():
+                mine = next((i for i, state in enumerate(left) if state["class"] == name), None)
+                if mine is not None:
+                    callback.restore(left.pop(mine)["state"])
 
 
 def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
