@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +353,14 @@ def test_a_place_that_cannot_be_written_to_is_told_before_training(tmp_path: Pat
     assert fresh.epoch == 0
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in a terminal: it is ignored where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press(times: int) -> Callable[[xn.Trainer, dict], None]:
     def callback(trainer: xn.Trainer, record: dict) -> None:
         if record["epoch"] == 2:
@@ -370,6 +378,7 @@ class PressAt(StopAt):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     whole = trainer("cpu")
     whole.fit(X, Y, **FIT)
@@ -385,6 +394,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert everything(found) == everything(whole)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_twice_stops_at_once_and_without_checkpoints_as_ever(tmp_path: Path) -> None:
     for options in ({"checkpoints": tmp_path}, {}):
         with pytest.raises(KeyboardInterrupt) as stopped:

@@ -51,7 +51,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "--data", metavar="DIR", help="folder with the files of mnist, fashion-mnist, cifar10; or set XPNET_DATA"
     )
     named.add_argument("--download", action="store_true", default=None, help="fetch what is not there")
-    parser.set_defaults(run=functools.partial(run, defaults=parser.parse_args([])))
+    parser.set_defaults(run=functools.partial(run, parser=parser))
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
@@ -115,16 +115,16 @@ def name_or_path(text: str) -> str:
     raise argparse.ArgumentTypeError(said)
 
 
-def run(arguments: argparse.Namespace, defaults: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Train, a line an epoch, then how good it is on the rows held out, the device and the speed."""
     import xpnet as xn
     from xpnet.cli.train_own import metrics, named, own
     from xpnet.saving.models import about
 
     if arguments.resume is not None:
-        arguments = runs.resumed(arguments, defaults)
+        arguments = runs.resumed(arguments, parser.parse_args([]))
     elif arguments.dataset is None:
-        raise ValueError(f"what to train on? DATA is one of {', '.join(NAMES)}, or a file or folder of your own")
+        parser.error(f"DATA is missing: one of {', '.join(NAMES)}, or a file or folder of your own")
     elif arguments.save is not None:
         runs.check_new(arguments.save)
     job = named(arguments) if arguments.dataset in NAMES else own(arguments)
