@@ -2,6 +2,7 @@
 
 from xpnet.training.callbacks import Callback, EarlyStopping, print_epoch
 from xpnet.training.feed import minibatches
+from xpnet.training.logs import BestModel, JSONLog, TensorBoardLog
 from xpnet.training.trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping", "Trainer", "minibatches", "print_epoch"]
+__all__ = ["BestModel", "Callback", "EarlyStopping", "JSONLog", "TensorBoardLog", "Trainer", "minibatches", "print_epoch"]
