@@ -1,0 +1,87 @@
+"""What the first layer looks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from xpnet.extras import load
+from xpnet.layers import Affine, Conv2d
+from xpnet.network import Sequential
+from xpnet.plots.checks import image_shape, is_image
+from xpnet.plots.mistakes import to_unit
+from xpnet.plots.style import Figure, drawn_names, finished, new_figure, panels
+
+MOST = 64  # filters that are drawn
+IN_A_ROW = 8
+NAMED = 40  # columns of a table that are named
+
+
+def first_layer_filters(net: Sequential, shape: tuple[int, ...] | None = None, *, names: Sequence[str] | None = None) -> Figure:
+    """The weights of the first :class:`Conv2d` or :class:`Affine` layer, those of its first 64 outputs.
+
+    Kernels, and weights of an Affine layer on images, are drawn as images, below 0 blue, above red, on one scale; kernels of
+    three channels in colour, each from its smallest value to its largest; of other numbers, the channels' mean. Rows of
+    pixels are reshaped to ``shape``, such as (28, 28) or (32, 32, 3). On other columns, which ``names`` may name, an Affine
+    layer is a heat map of inputs by outputs. Raises TypeError where ``net`` has no such layer, ValueError where ``shape`` or
+    ``names`` do not fit its inputs.
+    """
+    layer = _first(net)
+    weights = net.device.get(layer.W.value).astype(np.float64)
+    if isinstance(layer, Conv2d):
+        title = f"{layer.W.name}: {weights.shape[-1]} kernels of {weights.shape[0]} x {weights.shape[1]} pixels"
+        return _images(np.moveaxis(weights, -1, 0), title)
+    n_in, n_out = weights.shape
+    title = f"{layer.W.name}: weights of {n_in} inputs to {n_out} units"
+    if shape is None and is_image(net.input_shape) and math.prod(net.input_shape) == n_in:
+        shape = net.input_shape
+    if shape is not None:
+        return _images(weights.T.reshape(n_out, *image_shape("first_layer_filters", (n_in,), shape)), title)
+    if names is not None and len(names) != n_in:
+        raise ValueError(f"first_layer_filters: {len(names)} names, but the layer {layer!r} has {n_in} inputs")
+    return _heat_map(weights, names, title)
+
+
+def _first(net: Sequential) -> Affine | Conv2d:
+    for layer in net.layer_paths.values():
+        if isinstance(layer, Affine | Conv2d):
+            return layer
+    raise TypeError("first_layer_filters: the network has neither a Conv2d nor an Affine layer, so there are no filters")
+
+
+def _images(filters: np.ndarray, title: str) -> Figure:
+    """Filters (n, height, width) or (n, height, width, channels)."""
+    shown = filters[:MOST]
+    in_colour = shown.shape[3:] == (3,)
+    if shown.ndim == 4 and not in_colour:
+        title += f", mean of {shown.shape[3]} channels" if shown.shape[3] > 1 else ""
+        shown = shown.mean(axis=3)
+    figure, axes = panels(len(shown), 0.95, 0.95, least=5, most=IN_A_ROW)
+    limit = float(abs(shown).max()) or 1.0
+    for panel, one in zip(axes, shown, strict=True):
+        shade = panel.imshow(to_unit(one)) if in_colour else panel.imshow(one, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        panel.set(xticks=[], yticks=[])
+    if not in_colour:
+        figure.colorbar(shade, ax=axes, label="weight", fraction=0.05, aspect=30)
+    more = f", the first {len(shown)}" if len(filters) > len(shown) else ""
+    figure.suptitle(title + more, fontsize=10)
+    return finished(figure)
+
+
+def _heat_map(weights: np.ndarray, names: Sequence[str] | None, title: str) -> Figure:
+    n_in, n_out = weights.shape
+    figure = new_figure(min(max(4.5, 2.8 + 0.14 * n_out), 12), min(max(2.2, 1.2 + 0.2 * n_in), 9))
+    axes = figure.subplots()
+    limit = float(abs(weights).max()) or 1.0
+    shade = axes.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    if names is not None and n_in <= NAMED:
+        axes.set_yticks(range(n_in), drawn_names(names), fontsize=8)
+    else:
+        axes.yaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True))
+    axes.set(xlabel="unit", ylabel="input", title=title)
+    axes.title.set_fontsize(10)
+    figure.colorbar(shade, ax=axes, label="weight")
+    return finished(figure)
