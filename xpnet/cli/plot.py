@@ -43,4 +43,4 @@ def run(arguments: argparse.Namespace) -> None:
     if not written:
         raise ValueError(f"nothing of {arguments.folder} could be drawn")
     if names := renamed(training):
-        print(f"no installed font has the letters of some names, so pictures have numbers for them: {', '.join(names)}")
+        print(f"no installed font has the letters of some names, pictures have numbers for them: {', '.join(names)}")

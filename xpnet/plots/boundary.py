@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.extras import load
 from xpnet.network import Sequential
 from xpnet.plots.checks import check_labels, check_rows
-from xpnet.plots.style import Axes, Figure, colour, drawn_name, drawn_names, finished, marker, new_figure
+from xpnet.plots.style import Axes, Figure, colour, drawn_names, finished, marker, new_figure
 from xpnet.training import Trainer
 
 SIDE = 300  # points of the plane along each axis
@@ -41,7 +41,7 @@ def decision_boundary(
     axes.imshow(_shades(chances), origin="lower", extent=(left, right, low, high), aspect="auto", interpolation="nearest")
     _draw_lines(axes, grid, chances)
     _draw_samples(axes, points, found, drawn_names(names))
-    first, second = map(drawn_name, columns, ("x1", "x2"))
+    first, second = drawn_names(columns, 40)
     axes.set(xlabel=first, ylabel=second, xlim=(left, right), ylim=(low, high))
     return finished(figure)
 

@@ -47,7 +47,7 @@ def _draw(figure: Figure, axes: Axes, counts: np.ndarray, shares: np.ndarray, na
     shade = axes.imshow(shares, cmap=colours, norm=scale)
     every = np.arange(0, n, -(-n // WITH_COUNTS))
     small = 9 if n <= WITH_SHARES else 8
-    upright = max(map(len, names)) > 3
+    upright = max(map(len, names)) > (7 if n <= WITH_SHARES else 3)  # wider than a cell
     axes.set_xticks(every, [names[i] for i in every], rotation=90 if upright else 0, fontsize=small)
     axes.set_yticks(every, [f"{names[i]} ({rows[i]:,})" for i in every], fontsize=small)
     right = np.trace(counts)
@@ -64,7 +64,7 @@ def _write_cells(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     for (i, j), count in np.ndenumerate(counts):
         if count:
             text = f"{count:,}\n{shares[i, j]:.1%}" if with_shares else f"{count}"
-            ink = "white" if shares[i, j] > 0.4 else "black"
+            ink = "white" if shares[i, j] > 0.3 else "black"
             axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=8 if with_shares else 7)
 
 

@@ -13,6 +13,8 @@ from xpnet.plots.style import GREY, Axes, Figure, colour, drawn_name, finished, 
 
 NO_CURVES = ("epoch", "seconds")
 NAMES = {"rmse": "RMSE", "r2": "R²"}
+DECADES = 100  # of a scale, at most, whose ticks matplotlib finds without an overflow
+MARGIN = 0.12  # of the values' range
 FEW = 40  # epochs that are marked one by one
 
 
@@ -76,18 +78,30 @@ def _draw(axes: Axes, name: str, epochs: np.ndarray, lines: Mapping[str, np.ndar
         if best is not None and part == list(lines)[-1] and math.isfinite(values[best]):
             axes.plot(epochs[best], values[best], "o", color=style["color"], markerfacecolor="white", markersize=7)
     _mark_best(axes, epochs, lines, best)
-    values = np.concatenate(list(lines.values()))
     axes.set(xlabel="epoch", ylabel=NAMES.get(name, drawn_name(name.replace("_", " "), "value")))
-    if wants_log(name, values):
-        axes.set_yscale("log")
-    if not np.isfinite(values).any():
-        axes.set_yticks([])
+    _scale(axes, name, np.concatenate(list(lines.values())))
     axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     axes.xaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.margins(y=0.12)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))  # never over a line
+
+
+def _scale(axes: Axes, name: str, values: np.ndarray) -> None:
+    """The y axis, with room above and below the values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        axes.set_yticks([])
+    elif wants_log(name, values):
+        low, high = np.log10([finite.min(), finite.max()])
+        room = MARGIN * (high - low)
+        axes.set_ylim(10.0 ** max(low - room, -300), 10.0 ** min(high + room, 300))
+        axes.set_yscale("log")
+        if high - low > DECADES:
+            axes.minorticks_off()
+            axes.set_yticks(10.0 ** np.linspace(low, high, 6).round())
+    else:
+        axes.margins(y=MARGIN)
 
 
 def _alone(values: np.ndarray) -> list[int]:

@@ -28,8 +28,9 @@ def first_layer_filters(net: Sequential, shape: tuple[int, ...] | None = None, *
     layer is a heat map of inputs by outputs. Raises TypeError where ``net`` has no such layer, ValueError where ``shape`` or
     ``names`` do not fit its inputs.
     """
+    device = net.device
     layer = _first(net)
-    weights = net.device.get(layer.W.value).astype(np.float64)
+    weights = device.get(layer.W.value).astype(np.float64)
     if isinstance(layer, Conv2d):
         title = f"{layer.W.name}: {weights.shape[-1]} kernels of {weights.shape[0]} x {weights.shape[1]} pixels"
         return _images(np.moveaxis(weights, -1, 0), title)

@@ -34,13 +34,15 @@ def draw(run: Run, names: Iterable[str]) -> Iterator[tuple[str, Figure | LeftOut
 
 
 def renamed(run: Run) -> list[str]:
-    """The names that no installed font can write, each behind what pictures call it: "#0 猫"."""
+    """Classes and inputs whose names no installed font can write, each behind what pictures call it: "class #0 is 猫"."""
     try:
         inputs, target = run.model.inputs, run.model.target
     except LeftOut:
         return []
-    groups = (target.names if isinstance(target, Classes) else (), _column_names(inputs) if isinstance(inputs, Columns) else ())
-    return [f"#{i} {name}" for names in groups for i, name in enumerate(names) if not drawable(name)]
+    classes = target.names if isinstance(target, Classes) else ()
+    columns = _column_names(inputs) if isinstance(inputs, Columns) else ()
+    found = [("class", i, name) for i, name in enumerate(classes)] + [("input", i, name) for i, name in enumerate(columns)]
+    return [f"{kind} #{i} is {name}" for kind, i, name in found if not drawable(name)]
 
 
 def _curves(run: Run) -> Figure:

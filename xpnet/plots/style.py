@@ -55,15 +55,16 @@ def wants_log(name: str, values: np.ndarray) -> bool:
     finite = values[np.isfinite(values)]
     if name.endswith(LARGER_IS_BETTER) or not finite.size or finite.min() <= 0:
         return False
-    return math.log(finite.max()) - math.log(finite.min()) >= math.log(LOG_FROM)
+    return bool(finite.max() / LOG_FROM >= finite.min())
 
 
 def drawn_names(names: Sequence[Any], longest: int = LONGEST) -> list[str]:
     """Names as they can be drawn: in one line, shortened in the middle, each another; "#3" where no font has the letters."""
-    tidy = [" ".join(str(name).split()).replace("$", r"\$") for name in names]
+    tidy = [" ".join(str(name).split()) for name in names]
     found = [_short(name, longest) if name and drawable(name) else f"#{i}" for i, name in enumerate(tidy)]
     count = Counter(found)
-    return [name if count[name] == 1 else f"{i}: {name}" for i, name in enumerate(found)]
+    distinct = [name if count[name] == 1 else f"{i}: {name}" for i, name in enumerate(found)]
+    return [name.replace("$", r"\$") for name in distinct]  # no formulas
 
 
 def drawn_name(name: str, otherwise: str) -> str:
@@ -73,15 +74,17 @@ def drawn_name(name: str, otherwise: str) -> str:
 
 
 def drawable(text: str) -> bool:
-    """Whether there are glyphs for all letters: in matplotlib's font, or together in one that is installed."""
-    return not (missing := _missing(text)) or _font_with(missing) is not None
+    """Whether there are glyphs for all letters, in matplotlib's font or in others that are installed."""
+    return all(_font_with(frozenset(letter)) for letter in _missing(text))
 
 
 def finished(figure: Figure) -> Figure:
-    """The figure, its texts in a second font where the first lacks letters of theirs: a missing glyph would be a warning."""
+    """The figure, its texts in more fonts where the first lacks letters of theirs: a missing glyph would be a warning."""
     for text in figure.findobj(load("matplotlib.text", "plot").Text):
-        if (missing := _missing(text.get_text())) and (family := _font_with(missing)):
-            text.set_fontfamily([*text.get_fontfamily(), family])
+        if missing := _missing(text.get_text()):
+            one = _font_with(missing)
+            others = {one} if one else {_font_with(frozenset(letter)) for letter in missing}
+            text.set_fontfamily([*text.get_fontfamily(), *sorted(filter(None, others))])
     return figure
 
 
