@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from plot_helpers import drawn, texts, tick_names
@@ -87,7 +89,7 @@ def test_nothing_is_cut_off_and_no_names_overlap(classes, rng):
     for axis in (axes.xaxis, axes.yaxis):
         boxes = [text.get_window_extent(renderer) for text in axis.get_ticklabels()] + [axis.label.get_window_extent(renderer)]
         assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
-        assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:-1], strict=False))
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes[:-1]))
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,9 @@ class TestBoundary:
             (lambda p: p, X, "ab", "2 rows of one axis"),
             (lambda p: p, X[:2], "abc", "the network has 2 outputs, but there are 3 names"),
             (lambda p: p * np.nan, X[:2], "ab", "outputs are not finite"),
+            (lambda p: (p[:, 0] > 0).astype(int), X[:2], "ab", "outputs are int64: a function of points that gives logits"),
         ],
-        ids=["three inputs", "rows", "outputs", "NaN"],
+        ids=["three inputs", "rows", "outputs", "NaN", "labels"],
     )
     def test_refused(self, function, x, names, message):
         with pytest.raises(ValueError, match=message):

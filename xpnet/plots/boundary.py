@@ -33,6 +33,8 @@ def decision_boundary(
     points = check_rows("decision_boundary: x", x, len(found))
     if points.shape[1:] != (2,):
         raise ValueError(f"decision_boundary: rows of shape {points.shape[1:]}: a plane has two inputs, x is (N, 2)")
+    if len(names) < 2:
+        raise ValueError("decision_boundary: one class only: there is no boundary")
     (left, right), (low, high) = (_range(column) for column in points.T)
     grid = np.stack(np.meshgrid(np.linspace(left, right, SIDE), np.linspace(low, high, SIDE)), axis=-1)
     chances = _probabilities(net, grid.reshape(-1, 2).astype(np.float32), len(names)).reshape(SIDE, SIDE, -1)
@@ -55,7 +57,10 @@ def _range(column: np.ndarray) -> tuple[float, float]:
 def _probabilities(net: Any, points: np.ndarray, classes: int) -> np.ndarray:
     """(M, classes), float64."""
     function: Callable = getattr(net, "predict", net)
-    outputs = np.asarray(function(points), np.float64).reshape(len(points), -1)
+    outputs = np.asarray(function(points)).reshape(len(points), -1)
+    if outputs.dtype.kind != "f":
+        raise ValueError(f"decision_boundary: outputs are {outputs.dtype}: a function of points that gives logits is needed")
+    outputs = outputs.astype(np.float64)
     if not np.isfinite(outputs).all():
         raise ValueError("decision_boundary: the network's outputs are not finite: it has diverged")
     network = net.net if isinstance(net, Trainer) else net

@@ -31,7 +31,7 @@ def confusion_matrix(labels: Any, predicted: Any, names: Sequence[str]) -> Figur
     counts = np.bincount(true * n + found, minlength=n * n).reshape(n, n)
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
-    side, many = min(max(4.2, 2.2 + 0.62 * n), 9.5), n > WITH_COUNTS
+    side, many = min(max(4.2, 2.2 + 0.55 * n), 9.5), n > WITH_COUNTS
     figure = new_figure(side + (4 if many else 1.2), side, "compressed")
     matrix, *beside = figure.subplots(1, 1 + many, squeeze=False, width_ratios=WIDTHS[: 1 + many])[0]
     _draw(figure, matrix, counts, shares, drawn_names(names))

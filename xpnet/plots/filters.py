@@ -12,10 +12,11 @@ from xpnet.layers import Affine, Conv2d
 from xpnet.network import Sequential
 from xpnet.plots.checks import image_shape, is_image
 from xpnet.plots.mistakes import to_unit
-from xpnet.plots.style import Figure, drawn_names, finished, new_figure, panels
+from xpnet.plots.style import Figure, drawn_names, finished, new_figure
 
 MOST = 64  # filters that are drawn
 IN_A_ROW = 8
+GAP, TILE, DARK = 2, 24, 0.25  # pixels between them and of them, at least; how bright it is between them
 NAMED = 40  # columns of a table that are named
 
 
@@ -59,16 +60,36 @@ def _images(filters: np.ndarray, title: str) -> Figure:
     if shown.ndim == 4 and not in_colour:
         title += f", mean of {shown.shape[3]} channels" if shown.shape[3] > 1 else ""
         shown = shown.mean(axis=3)
-    figure, axes = panels(len(shown), 0.95, 0.95, least=5, most=IN_A_ROW)
-    limit = float(abs(shown).max()) or 1.0
-    for panel, one in zip(axes, shown, strict=True):
-        shade = panel.imshow(to_unit(one)) if in_colour else panel.imshow(one, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        panel.set(xticks=[], yticks=[])
-    if not in_colour:
-        figure.colorbar(shade, ax=axes, label="weight", fraction=0.05, aspect=30)
+    columns = min(len(shown), IN_A_ROW)
+    figure = new_figure(0.9 * max(columns, 5) + 1, 0.9 * -(-len(shown) // columns) + 0.6, "compressed")
+    axes = figure.subplots()
+    if in_colour:
+        axes.imshow(np.nan_to_num(tiled(np.stack([*map(to_unit, shown)]), columns), nan=DARK))
+    else:
+        limit = float(abs(shown).max()) or 1.0
+        colours = load("matplotlib", "plot").colormaps["RdBu_r"].with_extremes(bad=str(DARK))
+        shade = axes.imshow(tiled(shown, columns), cmap=colours, vmin=-limit, vmax=limit)
+        figure.colorbar(shade, ax=axes, label="weight")
+    axes.axis("off")
     more = f", the first {len(shown)}" if len(filters) > len(shown) else ""
-    figure.suptitle(title + more, fontsize=10)
+    axes.set_title(title + more, fontsize=10)
     return finished(figure)
+
+
+def tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, height, width, ...) side by side, so many in a row, as one with NaN between them.
+
+    Small ones are enlarged by a whole number to 24 pixels or more, so that what is between them is thin.
+    """
+    times = -(-TILE // min(images.shape[1:3]))
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
+    n, high, wide, *channels = images.shape
+    down, right = high + GAP, wide + GAP
+    sheet = np.full((-(-n // columns) * down - GAP, columns * right - GAP, *channels), np.nan)
+    for i, image in enumerate(images):
+        top, left = i // columns * down, i % columns * right
+        sheet[top : top + high, left : left + wide] = image
+    return sheet
 
 
 def _heat_map(weights: np.ndarray, names: Sequence[str] | None, title: str) -> Figure:

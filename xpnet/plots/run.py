@@ -39,7 +39,7 @@ class Run:
         try:
             return columns_of(path, path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise LeftOut(reason(error)) from error
+            raise _left_out(error) from error
 
     @functools.cached_property
     def model(self) -> Model:
@@ -47,7 +47,7 @@ class Run:
         try:
             return load(self.folder, "cpu")
         except (OSError, ValueError) as error:
-            raise LeftOut(reason(error)) from error
+            raise _left_out(error) from error
 
     @functools.cached_property
     def data(self) -> Prepared:
@@ -59,7 +59,7 @@ class Run:
             arguments = self._arguments()
             found = named(arguments) if arguments.dataset in NAMES else own(arguments)
         except (OSError, ValueError, ImportError) as error:
-            raise LeftOut(f"the data cannot be read again: {reason(error)}") from error
+            raise _left_out(error, "the data cannot be read again: ") from error
         if (found.inputs, found.target) != (self.model.inputs, self.model.target):
             raise LeftOut(f"the data in {arguments.dataset} are not those that it was trained on")
         return found
@@ -108,8 +108,7 @@ def fits(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def reason(error: Exception) -> str:
-    """An error in one line; the system's without its number."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def _left_out(error: Exception, what: str = "") -> LeftOut:
+    from xpnet.cli import said
+
+    return LeftOut(f"{what}{said(error)}")
