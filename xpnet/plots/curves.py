@@ -122,5 +122,5 @@ def _mark_gaps(axes: Axes, epochs: np.ndarray, values: np.ndarray, ink: str, par
 
 def _mark_best(axes: Axes, epochs: np.ndarray, lines: Mapping[str, np.ndarray], best: int | None) -> None:
     if best is not None:
-        values = ", ".join(f"{line[best]:.4g}" for line in list(lines.values())[-1:])
-        axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1, label=f"best epoch {epochs[best]:g}: {values}")
+        words = f"best epoch {epochs[best]:g}: {list(lines.values())[-1][best]:.4g}"
+        axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1, label=words)
