@@ -110,11 +110,11 @@ class LayerStatistics(Callback):
     def state(self) -> dict[str, Any]:
         numbers = [n for report in self.reports for n in report.numbers()]
         reports = [{"epoch": report.epoch, "step": report.step, "names": report.names} for report in self.reports]
-        return {"steps": self._steps, "all_steps": self._all_steps, "reports": reports, "numbers": {"all": np.array(numbers)}}
+        return {"steps": self._steps, "all_steps": self._all_steps, "reports": reports, "numbers": np.array(numbers)}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._steps, self._all_steps = state["steps"], state["all_steps"]
-        numbers = iter(state["numbers"]["all"].tolist())
+        numbers = iter(state["numbers"].tolist())
         self.reports[:] = [Report.of_numbers(numbers, **report) for report in state["reports"]]
 
     def _report(self, trainer: Trainer, epoch: int) -> None:

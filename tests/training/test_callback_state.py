@@ -12,21 +12,16 @@ from core_helpers import bits, classes_data
 from trainer_helpers import make, timeless
 
 import xpnet as xn
-from xpnet.training import BestModel
+from xpnet.saving.trees import join, split
+from xpnet.training import BestModel, JSONLog
 from xpnet.training.callbacks import as_callback
 
 
 def through_a_file(state):
-    """The state as a checkpoint gives it back: strict JSON, and dicts of arrays beside it."""
-    arrays = {name: value for name, value in state.items() if isinstance(value, dict) and any(map(is_array, value.values()))}
-    values = {name: value for name, value in state.items() if name not in arrays}
-    copies = {name: {key: a.copy() for key, a in value.items()} for name, value in arrays.items()}
-    assert all(is_array(a) for value in arrays.values() for a in value.values())
-    return json.loads(json.dumps(values, allow_nan=False)) | copies
-
-
-def is_array(value):
-    return isinstance(value, np.ndarray)
+    """The state as a checkpoint gives it back: strict JSON, and arrays beside it."""
+    arrays = {}
+    tree = json.loads(json.dumps(split(state, arrays, "state"), allow_nan=False))
+    return join(tree, {name: a.copy() for name, a in arrays.items()})
 
 
 class Resume(xn.Callback):
@@ -81,7 +76,7 @@ def test_best_model(tmp_path):
         return BestModel(tmp_path / "best", "watched")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xn.Sequential, "save", lambda net, path: saved.append(bits(net)), raising=False)
+        patch.setattr(xn.Sequential, "save", lambda net, path: saved.append(bits(net)))
         (_, a), (_, b) = halves("cpu", new, 4, 2, [watching([3, 1, 2, 0.5])])
     assert (a.best_epoch, b.best_epoch) == (4, 4)
     assert len(saved) == 4  # epochs 1, 2, 4 and again 4: what the resumed one saw in epoch 3 is not the best
@@ -149,3 +144,41 @@ def test_stop_on_non_finite_in_the_middle_of_an_epoch():
 def test_callbacks_without_a_state():
     assert xn.Callback().state() == {}
     assert xn.Callback().restore({}) is None
+
+
+class Stop(xn.Callback):
+    """Ends the training with an error after so many steps, as a power cut would."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def end_step(self, trainer, batch, loss):
+        self.after -= 1
+        if not self.after:
+            raise RuntimeError("power cut")
+
+
+def test_all_of_them_through_a_checkpoint_in_the_middle_of_an_epoch(device, tmp_path):
+    """Logs, the best model, reports and early stopping are those of a training that was never stopped."""
+    data, validation = classes_data(40), classes_data(20, seed=3)
+
+    def fit(folder, stop=(), resume=False):
+        callbacks = [
+            seen := xn.LayerStatistics(every=2),
+            xn.StopOnNonFinite(every=4),
+            best := BestModel(folder / "best", "validation_accuracy"),
+            JSONLog(folder / "log.jsonl"),
+            *stop,
+        ]
+        trainer = make(device, callbacks=callbacks)
+        keeper, stopping = xn.Checkpoints(folder / "run", every=3), xn.EarlyStopping(4)
+        options = {"epochs": 6, "batch_size": 8, "progress": False, "validation": validation, "early_stopping": stopping}
+        trainer.fit(*data, checkpoints=keeper, resume=resume, **options)
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        numbers = [report.numbers() for report in seen.reports]
+        return [{**line, "seconds": 0} for line in lines], numbers, (best.best, best.best_epoch), bits(xn.load(folder / "best"))
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(tmp_path / "stopped", stop=[Stop(after=20)])  # in the last step of the fourth epoch
+    assert xn.Checkpoints(tmp_path / "stopped" / "run").files[-1].stem in ("checkpoint-000000018", "checkpoint-000000019")
+    np.testing.assert_equal(fit(tmp_path / "stopped", resume=True), fit(tmp_path / "whole"))

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import stat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,16 +129,9 @@ class TestJSONLog:
         assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
 
 
-class SavingNet(xn.Sequential):
-    """Saves its bytes."""
-
-    def save(self, path):
-        Path(path).write_bytes(bits(self))
-
-
-def saving_trainer(callbacks, **options):
+def small(callbacks, **options):
     return xn.Trainer(
-        SavingNet(xn.Affine(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), callbacks=callbacks, **options
+        xn.Sequential(xn.Affine(3)), loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1), callbacks=callbacks, **options
     )
 
 
@@ -161,32 +153,32 @@ class TestBestModel:
     def test_the_file_is_the_best_epoch_s(self, tmp_path, values, mode, best):
         kept, path = [], tmp_path / "best"
         callback = BestModel(path, monitor="watched", mode=mode)
-        fit(saving_trainer([watching(values), callback, lambda t, r: kept.append(bits(t))]), epochs=5)
-        assert path.read_bytes() == kept[best - 1]
+        fit(small([watching(values), callback, lambda t, r: kept.append(bits(t))]), epochs=5)
+        assert bits(xn.load(path)) == kept[best - 1]
         assert (callback.best_epoch, callback.best) == (best, values[best - 1])
         assert len(set(kept)) == 5
 
     def test_accuracies_are_better_when_larger(self, tmp_path):
         callback = BestModel(tmp_path / "best", "validation_accuracy")
-        history = fit(saving_trainer([callback]), epochs=6, validation=classes_data(20))
+        history = fit(small([callback]), epochs=6, validation=classes_data(20))
         assert callback.best_epoch == 1 + int(np.argmax(history["validation_accuracy"]))
 
     def test_watches_the_validation_loss(self, tmp_path):
         callback = BestModel(tmp_path / "best")
-        history = fit(saving_trainer([callback]), epochs=3, validation=classes_data(20, seed=5))
+        history = fit(small([callback]), epochs=3, validation=classes_data(20, seed=5))
         assert callback.best == min(history["validation_loss"])
 
     def test_a_second_fit_does_not_replace_a_better_one(self, tmp_path):
         kept, callback = [], BestModel(tmp_path / "best", "watched")
-        trainer = saving_trainer([watching([2, 1, 3, 1.5]), callback, lambda t, r: kept.append(bits(t))])
+        trainer = small([watching([2, 1, 3, 1.5]), callback, lambda t, r: kept.append(bits(t))])
         fit(trainer)
         fit(trainer)
-        assert (tmp_path / "best").read_bytes() == kept[1]
+        assert bits(xn.load(tmp_path / "best")) == kept[1]
 
     def test_refused_before_the_training(self, tmp_path):
         with pytest.raises(ValueError, match=r"BestModel\(mode='low'\): choose"):
             BestModel(tmp_path / "best", mode="low")
-        trainer = saving_trainer([BestModel(tmp_path / "best", "validation_auc")])
+        trainer = small([BestModel(tmp_path / "best", "validation_auc")])
         with pytest.raises(ValueError, match="there is no 'validation_auc' to watch"):
             fit(trainer)
         assert not trainer.net.built
@@ -198,7 +190,7 @@ class TestPlaces:
         if make_callback is TensorBoardLog:
             pytest.importorskip("tensorboardX")
         (tmp_path / "file").touch()
-        trainer = saving_trainer([make_callback(tmp_path / "file" / "log")])
+        trainer = small([make_callback(tmp_path / "file" / "log")])
         with pytest.raises(NotADirectoryError, match=rf"^{make_callback.__name__}: .*file.* is a file"):
             fit(trainer)
         assert not trainer.net.built
@@ -208,14 +200,14 @@ class TestPlaces:
             pytest.importorskip("tensorboardX")
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
         with pytest.raises(PermissionError, match=rf"^{make_callback.__name__}: {tmp_path} may not be written to"):
-            fit(saving_trainer([make_callback(tmp_path / "log")]))
+            fit(small([make_callback(tmp_path / "log")]))
         assert not (tmp_path / "log").exists()
 
     def test_a_folder_where_a_file_is_meant(self, tmp_path, make_callback):
         if make_callback is TensorBoardLog:
             pytest.skip("it takes a folder")
         with pytest.raises(IsADirectoryError, match=rf"{make_callback.__name__}: .* is a folder: give the path of a file"):
-            fit(saving_trainer([make_callback(tmp_path)]))
+            fit(small([make_callback(tmp_path)]))
 
 
 @pytest.mark.extras

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.preprocessing import Prepared
-from xpnet.saved import Model, load
+from xpnet.saving import Model, load_model
 
-LOG, ARGUMENTS = "log.jsonl", "run.json"
+LOG = "log.jsonl"
 
 
 class LeftOut(ValueError):
@@ -45,18 +45,19 @@ class Run:
     def model(self) -> Model:
         """The network, its inputs and its target."""
         try:
-            return load(self.folder, "cpu")
+            return load_model(self.folder, "cpu")
         except (OSError, ValueError) as error:
             raise _left_out(error) from error
 
     @functools.cached_property
     def data(self) -> Prepared:
         """The data that it was trained on, read again as then; LeftOut where they are no longer there, or others."""
-        from xpnet.cli.train import NAMES  # here, as the command imports this module
+        from xpnet.cli.runs import options  # here, as the command imports this module
+        from xpnet.cli.train import NAMES
         from xpnet.cli.train_own import named, own
 
         try:
-            arguments = self._arguments()
+            arguments = argparse.Namespace(**{**options(self.folder), "download": None})  # a picture fetches nothing
             found = named(arguments) if arguments.dataset in NAMES else own(arguments)
         except (OSError, ValueError, ImportError) as error:
             raise _left_out(error, "the data cannot be read again: ") from error
@@ -68,18 +69,6 @@ class Run:
     def outputs(self) -> np.ndarray:
         """The network's outputs for the rows held out."""
         return self.model.net.predict(self.data.x_held)
-
-    def _arguments(self) -> argparse.Namespace:
-        from xpnet.cli.train_own import OWN
-
-        path, options = self.folder / ARGUMENTS, dict.fromkeys(("data", *OWN))
-        try:
-            stored = json.loads(path.read_text("utf-8"))["arguments"]
-            if isinstance(stored["dataset"], str) and isinstance(stored["seed"], int):
-                return argparse.Namespace(**{**options, **stored, "download": None})  # a picture fetches nothing
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged") from error
-        raise ValueError(f"{path} is damaged")
 
 
 def columns_of(path: Path, text: str) -> dict[str, list[float]]:

@@ -47,11 +47,11 @@ class Callback(Configured):
         """Called once when ``fit`` ends, however it ends."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it: values as strict JSON has them, and dicts of NumPy arrays."""
+        """What a checkpoint holds of it: numbers, texts and NumPy arrays, in lists and dicts."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take what a checkpoint holds of it; called after ``begin``, before the next ``begin_epoch``."""
+        """Take over what :meth:`state` gave; called after :meth:`begin` where training goes on from a checkpoint."""
 
 
 class Watch:
@@ -90,7 +90,8 @@ class Watch:
 
     def restore(self, state: dict[str, Any]) -> None:
         """As :meth:`Callback.restore`."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        best, epoch = state["best"], state["best_epoch"]
+        self.best, self.best_epoch = (None, None) if best is None else (float(best), int(epoch))
 
 
 class FromFunction(Callback):
@@ -167,8 +168,7 @@ class EarlyStopping(Callback):
             self._snapshot = None
 
     def state(self) -> dict[str, Any]:
-        snapshot = None if self._snapshot is None else dict(self._snapshot)
-        return {**self._watch.state(), "waited": self.waited, "snapshot": snapshot}
+        return {**self._watch.state(), "waited": self.waited, "snapshot": self._snapshot}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._watch.restore(state)

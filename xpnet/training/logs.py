@@ -15,6 +15,7 @@ import numpy as np
 from xpnet.backends import Device
 from xpnet.checks import to_host
 from xpnet.extras import load
+from xpnet.saving.atomic import write_atomically
 from xpnet.training.callbacks import Callback, Record, Watch
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class JSONLog(Callback):
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, "".join(json_line(record, trainer.device) for record in records))
+        write_atomically(path, (json_line(record, trainer.device).encode() for record in records))
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         line = json_line(record, trainer.device)
@@ -122,7 +123,7 @@ class BestModel(Callback):
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if self._watch.improved(record):
-            trainer.net.save(self.path)  # type: ignore[attr-defined]
+            trainer.net.save(self.path)
 
     def state(self) -> dict[str, Any]:
         return self._watch.state()
@@ -162,19 +163,6 @@ def edges(values: np.ndarray) -> np.ndarray:
     """Edges of a histogram's bins, of finite values (N,), float64. (The writer's own bins end at 1e20: above it raises.)"""
     low, high = values.min(), values.max()
     return np.linspace(low, max(high, low + 1e-6 * abs(low) + 1e-12), BINS + 1)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that a reader sees the old one or the new one."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with open(fresh, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def check_file_place(path: str | os.PathLike, owner: str) -> None:
