@@ -180,5 +180,5 @@ def test_all_of_them_through_a_checkpoint_in_the_middle_of_an_epoch(device, tmp_
 
     with pytest.raises(RuntimeError, match="power cut"):
         fit(tmp_path / "stopped", stop=[Stop(after=20)])  # in the last step of the fourth epoch
-    assert xn.Checkpoints(tmp_path / "stopped" / "run").files[-1].stem in ("checkpoint-000000018", "checkpoint-000000019")
+    assert int(xn.Checkpoints(tmp_path / "stopped" / "run").files[-1].stem.partition("-")[2]) % 5  # within an epoch
     np.testing.assert_equal(fit(tmp_path / "stopped", resume=True), fit(tmp_path / "whole"))
