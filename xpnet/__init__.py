@@ -1,6 +1,6 @@
 """Neural networks for NumPy and CuPy: written once, in matrix form, with explicit forward and backward."""
 
-from xpnet import architectures, datasets, initializers, models
+from xpnet import architectures, datasets, initializers, models, plots
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
 from xpnet.diagnostics import LayerStatistics, StopOnNonFinite
@@ -46,7 +46,18 @@ from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
 from xpnet.saving import load
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
-from xpnet.training import Callback, Checkpoints, EarlyStopping, Interrupted, Trainer, minibatches, print_epoch
+from xpnet.training import (
+    BestModel,
+    Callback,
+    Checkpoints,
+    EarlyStopping,
+    Interrupted,
+    JSONLog,
+    TensorBoardLog,
+    Trainer,
+    minibatches,
+    print_epoch,
+)
 
 __version__ = "0.1.0"
 
@@ -61,6 +72,7 @@ __all__ = [
     "Affine",
     "AvgPool2d",
     "BatchNorm",
+    "BestModel",
     "Callback",
     "Checkpoints",
     "Concatenate",
@@ -84,6 +96,7 @@ __all__ = [
     "HiddenCrossing",
     "Identity",
     "Interrupted",
+    "JSONLog",
     "Layer",
     "LayerNorm",
     "LayerStatistics",
@@ -118,6 +131,7 @@ __all__ = [
     "StepDecay",
     "StopOnNonFinite",
     "Tanh",
+    "TensorBoardLog",
     "Trainer",
     "accuracy",
     "architectures",
@@ -135,6 +149,7 @@ __all__ = [
     "minibatches",
     "models",
     "parity",
+    "plots",
     "print_epoch",
     "r2",
     "rmse",

@@ -336,7 +336,7 @@ def test_a_full_disk_ends_the_training_and_leaves_the_last_checkpoint(tmp_path: 
     with pytest.raises(OSError, match=r"No space left on device, nothing was changed.*checkpoint-"):
         trainer("cpu").fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=3), **FIT)
     monkeypatch.undo()
-    assert all(path.name.startswith("checkpoint-") for path in tmp_path.iterdir())
+    assert all(path.name.startswith(("checkpoint-", "log.jsonl")) for path in tmp_path.iterdir())
     found = trainer("cpu")
     found.fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=3), resume=True, **FIT)
     assert everything(found) == everything(whole)
@@ -344,11 +344,14 @@ def test_a_full_disk_ends_the_training_and_leaves_the_last_checkpoint(tmp_path: 
 
 def test_a_place_that_cannot_be_written_to_is_told_before_training(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError, match=r"Checkpoints: .*file cannot be a folder: .*file is a file"):
         trainer("cpu").fit(X, Y, checkpoints=tmp_path / "file", **FIT)
+    with pytest.raises(ValueError, match="there is no 'validation_f1' to watch"):
+        trainer("cpu").fit(X, Y, checkpoints=xn.Checkpoints(tmp_path / "run", monitor="validation_f1"), **FIT)
+    assert not (tmp_path / "run").exists()
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     fresh = trainer("cpu")
-    with pytest.raises(PermissionError, match="cannot be written to: no checkpoint could be saved there"):
+    with pytest.raises(PermissionError, match=r"Checkpoints: .* may not be written to"):
         fresh.fit(X, Y, checkpoints=tmp_path / "run", **FIT)
     assert fresh.epoch == 0
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xpnet.checks import check_count
+from xpnet.checks import check_count, check_folder_place
 from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
 from xpnet.saving.files import Damaged, Stored, read, reading
-from xpnet.training.callbacks import Record, monitored
+from xpnet.training.callbacks import Record, Watch
 from xpnet.training.run import POSITION, Run
 from xpnet.training.settings import differences, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
-STATE = "training"
+STATE, LOG = "training", "log.jsonl"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,7 +32,7 @@ class Checkpoints:
     """Checkpoints of a training, in a folder: ``trainer.fit(..., checkpoints=Checkpoints("run", every=1000), resume=True)``.
 
     One is written after every epoch; with ``every=n`` after every ``n`` steps, and where an epoch is the best so far or the
-    last. The newest ``keep`` stay, and that of the best epoch by the validation loss (without validation, the training loss).
+    last. The newest ``keep`` stay, and that of the best epoch by ``monitor`` and ``mode``, as in :class:`EarlyStopping`.
     Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice stops at once.
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
@@ -46,15 +45,18 @@ class Checkpoints:
         *,
         every: int | None = None,
         keep: int = 3,
+        monitor: str | None = None,
+        mode: str | None = None,
         about: Mapping[str, Any] | None = None,
     ):
         self.folder = Path(folder).expanduser()
         self.every = None if every is None else check_count("Checkpoints(every", every)
         self.keep, self.about = check_count("Checkpoints(keep", keep), dict(about or {})
+        self.monitor, self.mode = monitor, mode
         self._forget()
 
     def _forget(self) -> None:
-        self._best: float = math.inf
+        self._watch = Watch("Checkpoints", self.monitor, self.mode)
         self._best_name: str | None = None
         self._since = 0
         self._asked_to_stop = False
@@ -70,6 +72,11 @@ class Checkpoints:
         """The checkpoint of the best epoch; None before there is one, and before ``fit`` has begun."""
         return None if self._best_name is None else self.folder / self._best_name
 
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse a monitor that no record will have, and a folder that cannot be: before anything is made."""
+        self._watch.check(names)
+        check_folder_place(self.folder, "Checkpoints")
+
     def begin(self, run: Run, resume: bool) -> None:
         """Make the folder ready, and go back to its newest checkpoint where training is to go on.
 
@@ -79,8 +86,6 @@ class Checkpoints:
         self._forget()
         self._run, self._settings = run, settings_of(run)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise PermissionError(f"{self.folder} cannot be written to: no checkpoint could be saved there")
         if self.files and not resume:
             raise FileExistsError(
                 f"{self.folder} has checkpoints of an earlier training: go on with it by resume=True, or choose another folder"
@@ -122,7 +127,8 @@ class Checkpoints:
         with reading(path, "no training can go on from it"):
             values = self._checked(state, stored, os.fspath(path))
             best, (seed, steps_begun) = state["best"], (about["network"][name] for name in ("seed", "steps_begun"))
-            self._best, self._best_name = best["value"], best["name"]
+            self._watch.restore(best["watch"])
+            self._best_name = best["name"]
             net = self._run.trainer.net
             net.parameters.restore(values)
             net.seed = seed
@@ -174,9 +180,9 @@ class Checkpoints:
 
     def after_epoch(self, record: Record) -> None:
         """Write one after an epoch, unless only steps count and it is neither the best nor the last."""
-        better = monitored(record) < self._best
+        better = self._watch.improved(record)
         if better:
-            self._best, self._best_name = monitored(record), self._path.name
+            self._best_name = self._path.name
         if better or self._run.finished or self._asked_to_stop or self.every is None or self._since >= self.every:
             self._write()
         self._stop_if_asked()
@@ -184,7 +190,7 @@ class Checkpoints:
     def _write(self) -> None:
         net = self._run.trainer.net
         layout, _ = networks.layout_of(net)
-        best = {"value": self._best, "name": self._best_name}
+        best = {"watch": self._watch.state(), "name": self._best_name}
         state: dict[str, Any] = {**self._run.state(), "settings": self._settings, "best": best}
         vectors = state["optimizer"]["vectors"]
         state["optimizer"]["vectors"] = {name: layout.to_torch(found) for name, found in vectors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.backends import Device
-from xpnet.checks import to_host
+from xpnet.checks import check_file_place, check_folder_place, to_host
 from xpnet.extras import load
 from xpnet.saving.atomic import write_atomically
 from xpnet.training.callbacks import Callback, Record, Watch
@@ -28,9 +29,10 @@ BINS = 64  # of a histogram
 class JSONLog(Callback):
     """Writes each epoch's record as a line of strict JSON (JSON Lines), there for readers as soon as the epoch has ended.
 
-    When ``fit`` begins, the file at ``path`` is replaced by one with the trainer's history so far, so that a resumed
-    training has no epoch twice. What is not finite is null; NumPy's numbers are numbers; arrays that callbacks before this
-    one have added to the record are lists. Raises OSError before the training where ``path`` cannot be written.
+    When ``fit`` begins, the file at ``path`` is replaced by one of the trainer's history so far, so that a resumed training
+    has no epoch twice; lines of it that are there already stay, with what callbacks have added to them. What is not finite
+    is null; NumPy's numbers are numbers; arrays that callbacks before this one have added to the record are lists. Raises
+    OSError before the training where ``path`` cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -44,7 +46,9 @@ class JSONLog(Callback):
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json_line(record, trainer.device).encode() for record in records))
+        earlier = by_epoch(path)
+        lines = [with_additions(json_line(record, trainer.device), earlier) for record in records]
+        write_atomically(path, (line.encode() for line in lines))
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         line = json_line(record, trainer.device)
@@ -132,6 +136,23 @@ class BestModel(Callback):
         self._watch.restore(state)
 
 
+def by_epoch(path: Path) -> dict[Any, tuple[str, dict]]:
+    """The lines of a log that is there, and what they say, by their epochs; damaged ones are passed over."""
+    found = {}
+    for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, AttributeError, TypeError):
+            record = json.loads(line)
+            found[record.get("epoch")] = (line + "\n", record)
+    return found
+
+
+def with_additions(line: str, earlier: Mapping[Any, tuple[str, dict]]) -> str:
+    """The line that was there for its epoch, if that says the same and more."""
+    record = json.loads(line)
+    text, found = earlier.get(record["epoch"], (line, {}))
+    return text if all(found.get(name, found) == value for name, value in record.items()) else line
+
+
 def json_line(record: Mapping[str, Any], device: Device) -> str:
     """A record as a line of strict JSON; TypeError for what JSON has not."""
     return json.dumps({name: plain(value, name, device) for name, value in record.items()}, allow_nan=False) + "\n"
@@ -163,22 +184,3 @@ def edges(values: np.ndarray) -> np.ndarray:
     """Edges of a histogram's bins, of finite values (N,), float64. (The writer's own bins end at 1e20: above it raises.)"""
     low, high = values.min(), values.max()
     return np.linspace(low, max(high, low + 1e-6 * abs(low) + 1e-12), BINS + 1)
-
-
-def check_file_place(path: str | os.PathLike, owner: str) -> None:
-    """Refuse a path where no file can be written; nothing is made."""
-    place = Path(path)
-    if place.is_dir():
-        raise IsADirectoryError(f"{owner}: {place} is a folder: give the path of a file")
-    if place.exists() and not os.access(place, os.W_OK):
-        raise PermissionError(f"{owner}: {place} may not be written to")
-    check_folder_place(place.parent, owner)
-
-
-def check_folder_place(folder: Path, owner: str) -> None:
-    """Refuse a folder that is not there and cannot be made, or that may not be written to; nothing is made."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(f"{owner}: {folder} cannot be a folder: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{owner}: {there} may not be written to")

@@ -71,25 +71,23 @@ class Run:
         """Train from where it is until the epochs are complete or a callback ends it."""
         trainer = self.trainer
         feed, held_out = Feed(trainer.device, self.data), Feed(trainer.device, self.held_out or ())
-        for callback in self.callbacks:
-            callback.begin(trainer)
-        self._restore_callbacks()
-        done = (trainer.epoch - self.first) * self.steps + self.step
-        total, hidden = self.epochs * self.steps, None if progress else True
-        try:
-            with tqdm(total=total, initial=done, unit="step", disable=hidden, leave=False) as bar:
-                while not self.finished:
-                    record = self._epoch(feed, bar)
-                    if self.held_out is not None:
-                        scores = trainer.scores(held_out, self.held_out)
-                        record |= {f"validation_{name}": value for name, value in scores.items()}
-                    self.stopped = trainer.end_epoch(record, self.callbacks)
-                    self.step = 0
-                    if self.keeper:
-                        self.keeper.after_epoch(record)
-        finally:
+        with contextlib.ExitStack() as begun:
             for callback in self.callbacks:
-                callback.finish(trainer)
+                callback.begin(trainer)
+                begun.callback(callback.finish, trainer)
+            self._restore_callbacks()
+            done = (trainer.epoch - self.first) * self.steps + self.step
+            total, hidden = self.epochs * self.steps, None if progress else True
+            bar = begun.enter_context(tqdm(total=total, initial=done, unit="step", disable=hidden, leave=False))
+            while not self.finished:
+                record = self._epoch(feed, bar)
+                if self.held_out is not None:
+                    scores = trainer.scores(held_out, self.held_out)
+                    record |= {f"validation_{name}": value for name, value in scores.items()}
+                self.stopped = trainer.end_epoch(record, self.callbacks)
+                self.step = 0
+                if self.keeper:
+                    self.keeper.after_epoch(record)
 
     @property
     def finished(self) -> bool:

@@ -21,15 +21,16 @@ from xpnet.network import Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
-from xpnet.training.checkpoints import Checkpoints, as_checkpoints
+from xpnet.training.checkpoints import LOG, Checkpoints, as_checkpoints
 from xpnet.training.data import ClassWeight, Prepared, prepare
 from xpnet.training.feed import Feed, batch_rows
 from xpnet.training.half import Half
+from xpnet.training.logs import JSONLog
 from xpnet.training.precision import check_float32, check_per_sample, check_precision
 from xpnet.training.recorded import Records
 from xpnet.training.run import Run, mean
 
-Data = tuple[Any, Any]
+Data = tuple[Any, ...]
 
 
 class Trainer:
@@ -136,14 +137,15 @@ class Trainer:
     ) -> dict[str, list[float]]:
         """Train for ``epochs`` more epochs on rows ``x`` (N, *shape) and targets ``y`` (N, ...); return ``history``.
 
-        ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)`` is
-        evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
+        ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)``, or ``(x, y, sample_weight)``,
+        is evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
         label to weight, a list with one weight a label, or "balanced". ``early_stopping`` is a patience in
         epochs or an :class:`EarlyStopping`. ``per_sample=True`` runs the same steps one sample at a time.
         The progress bar shows on terminals only.
 
-        ``checkpoints``, a folder or :class:`Checkpoints`, keeps the training on disk; with ``resume=True`` it goes on from the
-        newest one there, if there is one, until its ``epochs`` are complete: to the same bytes as if it had never stopped.
+        ``checkpoints``, a folder or :class:`Checkpoints`, keeps the training on disk, with a log of its epochs; with
+        ``resume=True`` it goes on from the newest one there, if there is one, until its ``epochs`` are complete: to the same
+        bytes as if it had never stopped.
 
         Raises ValueError or TypeError for data that do not fit, before anything is changed.
         """
@@ -151,9 +153,9 @@ class Trainer:
         if per_sample:
             check_per_sample(self.precision)
         keeper = as_checkpoints(checkpoints, resume)
-        callbacks = self._callbacks(early_stopping)
-        for callback in callbacks:
-            callback.check(self._record_names(validation is not None))
+        callbacks = self._callbacks(early_stopping, keeper)
+        for part in (*callbacks, keeper) if keeper else callbacks:
+            part.check(self._record_names(validation is not None))
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
             size = batch_rows(len(data.x), batch_size)
@@ -198,8 +200,8 @@ class Trainer:
         return self.net.predict(x, batch_size)
 
     def _held_out(self, validation: Data) -> Prepared:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise TypeError("validation is a pair of arrays, (x, y)")
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise TypeError("validation is a pair of arrays, (x, y), or three, (x, y, sample_weight)")
         data = prepare(self.net, self.loss, *validation, what="validation ")
         batch_rows(len(data.x), None)
         return data
@@ -244,11 +246,15 @@ class Trainer:
             scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
         return {"loss": mean(*device.get(pairs).T), **scores}
 
-    def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
+    def _callbacks(self, early_stopping: EarlyStopping | int | None, keeper: Checkpoints | None) -> list[Callback]:
+        """In the order in which they run: those of the trainer first, a log of what they add to the record last."""
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
         if stopping is not None:
             check_kind("fit(early_stopping", stopping, EarlyStopping)
-        return [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
+        found = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
+        if keeper is None or any(isinstance(callback, JSONLog) for callback in found):
+            return found
+        return [*found, JSONLog(keeper.folder / LOG)]
 
     @contextlib.contextmanager
     def _building_for(self, x: Any) -> Iterator[None]:
