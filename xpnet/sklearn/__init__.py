@@ -1,4 +1,4 @@
-"""Networks as scikit-learn's estimators: in pipelines, grid searches and cross-validation. Needs the extra ``xpnet[sklearn]``."""
+"""Networks as estimators of scikit-learn, for pipelines, grid searches and cross-validation; needs ``xpnet[sklearn]``."""
 
 from xpnet.extras import load
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -16,10 +16,12 @@ from xpnet.checks import check_number, check_weights
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
+from xpnet.preprocessing import split
 from xpnet.schedules import Schedule
 from xpnet.sklearn.parts import Layers, check_outputs, make_early_stopping, make_network, make_optimizer
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping, Trainer, print_epoch
+from xpnet.training.callbacks import Record
 
 #: Parameters that a trainer is made with; the others matter to each call of fit by themselves.
 OF_NETWORK = {"layers", "activation", "dtype"}
@@ -31,6 +33,7 @@ class Estimator(BaseEstimator):
     """Base of both: parameters are stored as they are given, and checked by ``fit``."""
 
     _metrics: tuple[str, ...] | None = None  # what suits the loss
+    _target: Any
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Estimator(BaseEstimator):
         goes_on = self.warm_start and hasattr(self, "trainer_")
         X, y = self._checked(X, y, reset=not goes_on)
         weights = row_weights(sample_weight, len(X))
-        target = self._target if goes_on else self._new_target(y)
+        target = self._target if goes_on else self._new_target(y, weights)
         targets, validation = target.encode(y), self._validation(target, X_val, y_val)
         trainer = self._trainer(X, y, target, goes_on)
         stopping = make_early_stopping(self.early_stopping)
@@ -91,13 +94,15 @@ class Estimator(BaseEstimator):
             trainer, target, X, targets, weights, epochs=self.epochs, validation=validation, early_stopping=stopping
         )
 
-    def _fit_part(self, X: np.ndarray, y: np.ndarray, sample_weight: Any, target: Target, goes_on: bool) -> Self:
+    def _fit_part(self, X: Any, y: Any, weights: Any, target: Target, goes_on: bool) -> Self:
         """One more epoch, of these rows."""
-        weights, targets = row_weights(sample_weight, len(X)), target.encode(y)
+        targets = target.encode(y)
         return self._train(self._trainer(X, y, target, goes_on), target, X, targets, weights, epochs=1)
 
     def _train(self, trainer: Trainer, target: Target, X: Any, targets: Any, weights: Any, **options: Any) -> Self:
         trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
+        if not math.isfinite(trainer.history["loss"][-1]):
+            raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
         self.trainer_, self._target, self._made_with = trainer, target, self._of_trainer()
         return self
 
@@ -134,7 +139,8 @@ class Estimator(BaseEstimator):
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Finite numbers X, of the type that they have (a large file stays on the disk), and as many y."""
-        return validate_data(self, X, y, dtype="numeric", allow_nd=True, multi_output=True, reset=reset)
+        X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True, multi_output=True, reset=reset)
+        return X, y.toarray() if hasattr(y, "toarray") else y
 
     def _validation(self, target: Target, X: Any, y: Any) -> tuple[Any, Any] | None:
         if X is None and y is None:
@@ -150,8 +156,9 @@ class Estimator(BaseEstimator):
         rows = np.arange(len(targets))
         if not fraction:
             return rows, rows[:0]
-        stratify = targets if target.exclusive else None
-        return train_test_split(rows, test_size=fraction, random_state=seed, stratify=stratify)
+        if len(rows) == 1:
+            raise ValueError("early_stopping holds rows out, and there is 1 sample: give more, or X_val and y_val")
+        return split(targets if target.exclusive else np.zeros(len(rows)), fraction, seed)
 
     def _trainer(self, X: np.ndarray, y: np.ndarray, target: Target, goes_on: bool) -> Trainer:
         """The trainer of the last call, or a new one; with its network, where other parameters were changed since."""
@@ -182,7 +189,7 @@ class Estimator(BaseEstimator):
             dtype=self.dtype,
             seed=seed,
             metrics=self._metrics,
-            callbacks=(*given, print_epoch) if self.verbose else given,
+            callbacks=(*given, print_epoch, has_diverged) if self.verbose else (*given, has_diverged),
         )
 
     def _new_optimizer(self) -> Optimizer:
@@ -191,11 +198,16 @@ class Estimator(BaseEstimator):
     def _of_trainer(self) -> dict[str, Any]:
         return {name: value for name, value in self.get_params(deep=False).items() if name in OF_TRAINER}
 
-    def _new_target(self, y: np.ndarray) -> Target:
+    def _new_target(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         raise NotImplementedError
 
     def _loss(self, target: Any, y: np.ndarray) -> Loss:
         raise NotImplementedError
+
+
+def has_diverged(trainer: Trainer, record: Record) -> bool:
+    """A callback that ends a training when its loss is no number."""
+    return not math.isfinite(record["loss"])
 
 
 def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:

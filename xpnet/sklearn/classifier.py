@@ -14,7 +14,7 @@ from xpnet.backends import Device
 from xpnet.losses import Loss
 from xpnet.optimizers import Optimizer
 from xpnet.schedules import Schedule
-from xpnet.sklearn.base import Estimator
+from xpnet.sklearn.base import Estimator, row_weights
 from xpnet.sklearn.parts import Layers
 from xpnet.sklearn.targets import Indicators, Labels
 from xpnet.training import EarlyStopping
@@ -46,6 +46,8 @@ class XPClassifier(ClassifierMixin, Estimator):
     Fitted: ``net_``, ``trainer_``, ``history_`` (lists by epoch), ``classes_``, ``n_features_in_``, ``feature_names_in_``,
     ``n_iter_``, ``loss_``.
     """
+
+    _target: Labels | Indicators
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class XPClassifier(ClassifierMixin, Estimator):
         if self.class_weight == "balanced":
             raise ValueError('class_weight="balanced" needs all rows at once: give partial_fit a mapping from class to weight')
         X, y = self._checked(X, y, reset=not goes_on)
-        return self._fit_part(X, y, sample_weight, self._target_of_parts(y, classes), goes_on)
+        return self._fit_part(X, y, row_weights(sample_weight, len(X)), self._target_of_parts(y, classes), goes_on)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class (N, classes), in the order of ``classes_``; or of a 1 for each label (N, labels)."""
@@ -113,21 +115,24 @@ class XPClassifier(ClassifierMixin, Estimator):
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = super()._checked(X, y, reset)
-        y = y.toarray() if hasattr(y, "toarray") else y
         return X, column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
-    def _new_target(self, y: np.ndarray) -> Labels | Indicators:
+    def _new_target(self, y: np.ndarray, weights: np.ndarray | None = None) -> Labels | Indicators:
         check_classification_targets(y)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             return Indicators(y.shape[1])
         if y.ndim > 1:
-            raise ValueError(f"y has shape {y.shape}, several columns of classes: sklearn.multioutput.MultiOutputClassifier fits one each")
+            raise ValueError(
+                f"y has shape {y.shape}, several columns of classes: sklearn.multioutput.MultiOutputClassifier fits one each"
+            )
         return Labels(np.unique(y))
 
     def _target_of_parts(self, y: np.ndarray, classes: Any) -> Labels | Indicators:
         if hasattr(self, "trainer_"):
             if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(f"classes={classes!r}: the first call had {self.classes_.tolist()}, and there is an output for each")
+                raise ValueError(
+                    f"classes={classes!r}: the first call had {self.classes_.tolist()}, and there is an output for each"
+                )
             return self._target
         if y.ndim > 1:
             return self._new_target(y)

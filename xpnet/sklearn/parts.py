@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from xpnet.checks import check_count, check_number, closest
-from xpnet.layers import Layer
+from xpnet.initializers import glorot_uniform
+from xpnet.layers import Affine, Flatten, Layer
 from xpnet.layers.base import Shape
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
-from xpnet.saved import ACTIVATIONS, network
+from xpnet.saved import ACTIVATIONS
 from xpnet.schedules import Schedule
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping
@@ -19,11 +20,12 @@ from xpnet.training import EarlyStopping
 Build = Callable[[Any, int], Sequential]
 Layers = Sequence[int] | Sequence[Layer] | Sequential | Build
 
-#: By name, the rule and its learning rate where none is given; for inputs of about unit size.
+#: By name, the rule and its learning rate where none is given: for inputs of unit size. Squared errors, whose curvature grows
+#: with the width, diverge with the larger ones that suit classes.
 OPTIMIZERS: dict[str, tuple[type[Optimizer], float]] = {
-    "sgd": (SGD, 0.1),
-    "momentum": (Momentum, 0.02),
-    "nesterov": (Nesterov, 0.02),
+    "sgd": (SGD, 0.02),
+    "momentum": (Momentum, 5e-3),
+    "nesterov": (Nesterov, 5e-3),
     "adagrad": (AdaGrad, 0.02),
     "rmsprop": (RMSProp, 1e-3),
     "adam": (Adam, 1e-3),
@@ -40,10 +42,7 @@ def make_network(layers: Layers, activation: str, shape: Shape, outputs: int) ->
         if all(isinstance(n, Layer) for n in layers) and layers:
             return Sequential(*copy.deepcopy(list(layers)))
         widths = [check_count(f"layers={layers!r}: the width", n) for n in layers]
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation={activation!r}: choose from {known}{closest(str(activation), ACTIVATIONS)}")
-        return network(widths, activation, outputs)
+        return fully_connected(widths, activation, shape, outputs)
     if not callable(layers) or isinstance(layers, type):
         raise TypeError(
             f"layers={layers!r}: widths of hidden layers, (100,); layers of xpnet in a list; a Sequential; or a function "
@@ -55,13 +54,27 @@ def make_network(layers: Layers, activation: str, shape: Shape, outputs: int) ->
     return copy.deepcopy(made)  # it may return the same one each time
 
 
+def fully_connected(widths: Sequence[int], activation: str, shape: Shape, outputs: int) -> Sequential:
+    """Affine layers of these widths with the activation between them, and one that makes the outputs.
+
+    They start as scikit-learn's do (Glorot), ReLU too: the smaller first layer generalises better on tables than He's.
+    """
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"activation={activation!r}: choose from {known}{closest(str(activation), ACTIVATIONS)}")
+    flat = [Flatten()] if len(shape) > 1 else []
+    hidden = [layer for n in widths for layer in (Affine(n, init=glorot_uniform), ACTIVATIONS[activation]())]
+    return Sequential(*flat, *hidden, Affine(outputs, init=glorot_uniform))
+
+
 def check_outputs(net: Sequential, target: Target) -> None:
     """Refuse a built network whose outputs are not the row of numbers that the target needs."""
     found, wanted = net.output_shape, (target.outputs,)
     if found != wanted:
         flat = "Flatten() and " if len(found) > 1 else ""
         raise ValueError(
-            f"layers: the network gives {found} for each sample, {target.what} need {wanted}: end it in {flat}Affine({target.outputs})"
+            f"layers: the network gives {found} for each sample, {target.what} need {wanted}: "
+            f"end it in {flat}Affine({target.outputs})"
         )
 
 

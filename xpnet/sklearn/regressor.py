@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from xpnet.losses import Loss
-from xpnet.sklearn.base import Estimator
+from xpnet.sklearn.base import Estimator, row_weights
 from xpnet.sklearn.targets import Quantities
 
 
@@ -28,10 +28,11 @@ class XPRegressor(RegressorMixin, Estimator):
         """One more epoch, of these rows, in minibatches; return self. The first call's y sets the scale: give it many rows."""
         goes_on = hasattr(self, "trainer_")
         X, y = self._checked(X, y, reset=not goes_on)
-        return self._fit_part(X, y, sample_weight, self._target if goes_on else Quantities(y), goes_on)
+        weights = row_weights(sample_weight, len(X))
+        return self._fit_part(X, y, weights, self._target if goes_on else Quantities(y, weights), goes_on)
 
-    def _new_target(self, y: np.ndarray) -> Quantities:
-        return Quantities(y)
+    def _new_target(self, y: np.ndarray, weights: np.ndarray | None) -> Quantities:
+        return Quantities(y, weights)
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = super()._checked(X, y, reset)

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 from xpnet.losses import Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from xpnet.preprocessing.rows import mean_and_std
 
 
 class Target(Protocol):
@@ -32,7 +31,9 @@ class Labels:
 
     def __init__(self, classes: np.ndarray):
         if len(classes) < 2:
-            raise ValueError(f"y has 1 class only, {classes.tolist()}: there is nothing to tell apart, give samples of two or more")
+            raise ValueError(
+                f"y has 1 class only, {classes.tolist()}: there is nothing to tell apart, give samples of two or more"
+            )
         self.classes, self.outputs, self.what = classes, len(classes), f"{len(classes)} classes"
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -84,22 +85,23 @@ class Indicators:
 
 
 class Quantities:
-    """Numbers (N,) or (N, outputs), each column with mean 0 and standard deviation 1 in the first y: its unit does not matter."""
+    """Numbers (N,) or (N, outputs), each column scaled to mean 0 and standard deviation 1 in the first y, whatever its unit."""
 
     exclusive = False
 
-    def __init__(self, y: np.ndarray):
+    def __init__(self, y: np.ndarray, weights: np.ndarray | None):
         self.shape, self.dtype = y.shape[1:], y.dtype if y.dtype.kind == "f" else np.dtype("float16")
-        columns = self._columns(y)
-        self.mean, self.std = np.array([mean_and_std(column) for column in columns.T]).T
-        self.outputs = columns.shape[1]
+        self.mean, self.std = mean_and_std(self._columns(y), weights)
+        self.outputs = len(self.mean)
         self.what = f"targets of shape {y.shape}"
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
         if y.dtype.kind not in "fiub":
             raise ValueError(f"y has values of type {y.dtype}: a regressor learns numbers")
         if y.shape[1:] != self.shape:
-            raise ValueError(f"y has shape {y.shape}, in the first call its rows had shape {self.shape}: fit afresh, without warm_start")
+            raise ValueError(
+                f"y has shape {y.shape}, in the first call its rows had shape {self.shape}: fit afresh, without warm_start"
+            )
         return y.reshape(len(y), -1).astype(np.float64)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -111,3 +113,15 @@ class Quantities:
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         answers = outputs * self.std + self.mean  # in float64: beside a large mean, float32 has few digits left
         return answers.astype(np.result_type(self.dtype, outputs.dtype)).reshape(len(outputs), *self.shape)
+
+
+def mean_and_std(columns: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column of (N, K) float64, without overflow; 1 as the deviation where all values are equal."""
+    if weights is not None:
+        columns, weights = columns[weights > 0], weights[weights > 0]
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    largest = np.maximum(np.maximum(abs(low), abs(high)), np.finfo(np.float64).tiny)
+    shares = columns / largest
+    mean = np.average(shares, axis=0, weights=weights)
+    std = np.sqrt(np.average((shares - mean) ** 2, axis=0, weights=weights)) * largest
+    return np.where(low == high, low, mean * largest), np.where((low == high) | (std == 0), 1, std)
