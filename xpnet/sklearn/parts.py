@@ -41,7 +41,7 @@ def make_network(layers: Layers, activation: str, shape: Shape, outputs: int) ->
     if isinstance(layers, list | tuple):
         if all(isinstance(n, Layer) for n in layers) and layers:
             return Sequential(*copy.deepcopy(list(layers)))
-        widths = [check_count(f"layers={layers!r}: the width", n) for n in layers]
+        widths = [check_count("layers: a width", n) for n in layers]
         return fully_connected(widths, activation, shape, outputs)
     if not callable(layers) or isinstance(layers, type):
         raise TypeError(

@@ -40,7 +40,7 @@ class Labels:
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}, in the first call it had labels (N,): fit afresh, without warm_start")
         found, index = np.unique(y, return_inverse=True)
-        if len(unknown := np.setdiff1d(found, self.classes)):
+        if unknown := np.setdiff1d(found, self.classes).tolist():
             raise ValueError(f"y has the label {unknown[0]!r}, which is not among the classes {self.classes.tolist()}")
         return np.searchsorted(self.classes, found)[index]
 
