@@ -94,10 +94,11 @@ def test_trained_on_sim_and_loaded_in_another_process(tmp_path) -> None:
     found = XPClassifier((8,), epochs=3, device="sim", random_state=0).fit(X, Y)
     joblib.dump((found, X), tmp_path / "both.joblib")
     code = (
-        "import sys, joblib; sys.modules['cupy'] = None\n"
-        f"found, x = joblib.load({str(tmp_path / 'both.joblib')!r}); joblib.dump(found.predict_proba(x), {str(tmp_path / 'p')!r})"
+        "import sys, joblib; sys.modules['cupy'] = None; source, target = sys.argv[1:]\n"
+        "found, x = joblib.load(source); joblib.dump(found.predict_proba(x), target)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    paths = [str(tmp_path / name) for name in ("both.joblib", "p")]
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, cwd=Path(__file__).parents[2])
     assert joblib.load(tmp_path / "p").tobytes() == found.predict_proba(X).tobytes()
 
 

@@ -14,7 +14,7 @@ from sklearn.compose import TransformedTargetRegressor  # noqa: E402
 from sklearn.datasets import load_diabetes, load_digits, load_iris  # noqa: E402
 from sklearn.ensemble import StackingClassifier, VotingClassifier, VotingRegressor  # noqa: E402
 from sklearn.inspection import permutation_importance  # noqa: E402
-from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
+from sklearn.linear_model import Ridge  # noqa: E402
 from sklearn.metrics import log_loss  # noqa: E402
 from sklearn.model_selection import (  # noqa: E402
     GridSearchCV,
@@ -25,6 +25,7 @@ from sklearn.model_selection import (  # noqa: E402
     validation_curve,
 )
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor  # noqa: E402
+from sklearn.naive_bayes import GaussianNB  # noqa: E402
 from sklearn.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
@@ -87,8 +88,8 @@ def test_curves() -> None:
 
 def test_ensembles_and_calibration() -> None:
     for ensemble in (
-        VotingClassifier([("net", iris()), ("line", LogisticRegression(max_iter=500))], voting="soft"),
-        StackingClassifier([("net", iris()), ("line", LogisticRegression(max_iter=500))], cv=3),
+        VotingClassifier([("net", iris()), ("bayes", GaussianNB())], voting="soft"),
+        StackingClassifier([("net", iris()), ("bayes", GaussianNB())], final_estimator=GaussianNB(), cv=3),
         CalibratedClassifierCV(iris(), cv=3),
     ):
         assert ensemble.fit(X, Y).score(X, Y) > 0.93
