@@ -19,11 +19,11 @@ from xpnet.sklearn import XPClassifier, XPRegressor  # noqa: E402
 weights_rows = pytest.mark.skipif("sample_weight" not in signature(MLPClassifier.fit).parameters, reason="since 1.7")
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 SETTINGS = {  # few epochs, as scikit-learn tests its own MLP with few; sim is slow
-    "cpu": {"device": "cpu", "epochs": 60},
-    "sim": {"device": "sim", "epochs": 30, "learning_rate": 3e-3},
-    "float64": {"device": "cpu", "epochs": 60, "dtype": "float64", "l2": 1e-4},
-    "sgd": {"device": "cpu", "optimizer": "sgd"},
-    "early stopping": {"device": "cpu", "early_stopping": True},
+    "cpu": {"device": "cpu", "epochs": 40},
+    "sim": {"device": "sim", "epochs": 20, "learning_rate": 5e-3},
+    "float64": {"device": "cpu", "epochs": 40, "dtype": "float64", "l2": 1e-4},
+    "sgd": {"device": "cpu", "optimizer": "sgd", "epochs": 60},
+    "early stopping": {"device": "cpu", "early_stopping": True, "epochs": 60},
 }
 
 
@@ -41,7 +41,7 @@ def expected_failures(estimator) -> dict[str, str]:
 @pytest.mark.filterwarnings("ignore")  # of the checks, which pass odd data on purpose
 @estimator_checks.parametrize_with_checks(
     [estimator(**settings) for settings in SETTINGS.values() for estimator in (XPClassifier, XPRegressor)]
-    + [XPClassifier(own_layers, device="cpu", epochs=60), XPRegressor(own_layers, device="cpu", epochs=60)],
+    + [XPClassifier(own_layers, device="cpu", epochs=40), XPRegressor(own_layers, device="cpu", epochs=40)],
     expected_failed_checks=expected_failures,
 )
 def test_check(estimator, check) -> None:

@@ -168,6 +168,8 @@ def test_rows_are_held_out_by_class_and_none_if_the_share_is_0() -> None:
 
     quick(callbacks=[Seen()], early_stopping=True, validation_fraction=0.2, epochs=1).fit(X, Y)
     assert np.bincount(seen["labels"]).tolist() == [24, 24, 24]
+    quick(callbacks=[Seen()], early_stopping=True, validation_fraction=0.5, epochs=1).fit(X, Y, sample_weight=Y != "cat")
+    assert np.bincount(seen["labels"]).tolist() == [15, 15]
     found = quick(callbacks=Seen(), early_stopping=True, validation_fraction=0).fit(X, Y)
     assert len(seen["labels"]) == 90
     assert "validation_loss" not in found.history_

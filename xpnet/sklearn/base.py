@@ -87,7 +87,7 @@ class Estimator(BaseEstimator):
         trainer = self._trainer(X, y, target, goes_on)
         stopping = make_early_stopping(self.early_stopping)
         if validation is None and stopping is not None:
-            rows, held_out = self._split(targets, target, trainer.seed)
+            rows, held_out = self._split(targets, weights, target, trainer.seed)
             validation = (X[held_out], targets[held_out]) if len(held_out) else None
             X, targets, weights = X[rows], targets[rows], None if weights is None else weights[rows]
         return self._train(
@@ -150,15 +150,18 @@ class Estimator(BaseEstimator):
         X, y = self._checked(X, y, reset=False)
         return X, target.encode(y)
 
-    def _split(self, targets: np.ndarray, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the rows to train on and of those held out, of each class the same share."""
+    def _split(
+        self, targets: np.ndarray, weights: np.ndarray | None, target: Target, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the rows to train on and of those held out, of each class the same share; rows of weight 0 are neither."""
         fraction = check_number("validation_fraction", self.validation_fraction, below=1)
-        rows = np.arange(len(targets))
+        rows = np.arange(len(targets)) if weights is None else np.flatnonzero(weights)
         if not fraction:
             return rows, rows[:0]
         if len(rows) == 1:
             raise ValueError("early_stopping holds rows out, and there is 1 sample: give more, or X_val and y_val")
-        return split(targets if target.exclusive else np.zeros(len(rows)), fraction, seed)
+        train, held_out = split(targets[rows] if target.exclusive else np.zeros(len(rows)), fraction, seed)
+        return rows[train], rows[held_out]
 
     def _trainer(self, X: np.ndarray, y: np.ndarray, target: Target, goes_on: bool) -> Trainer:
         """The trainer of the last call, or a new one; with its network, where other parameters were changed since."""

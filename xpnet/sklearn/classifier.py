@@ -23,8 +23,8 @@ from xpnet.training import EarlyStopping
 class XPClassifier(ClassifierMixin, Estimator):
     """A network that tells classes apart, or with y (N, labels) of 0 and 1 says yes or no to several labels.
 
-    Scale the inputs: ``make_pipeline(StandardScaler(), XPClassifier())``. All but a GPU's arrays is taken that scikit-learn
-    takes as dense X, images (N, height, width, channels) too. The network computes in float32.
+    Scale the inputs: ``make_pipeline(StandardScaler(), XPClassifier())``. X is dense, a table (N, features) or images
+    (N, height, width, channels), on the host; the network computes in float32.
 
     layers: widths of hidden layers, ``(100,)``; or layers of xpnet in a list, a Sequential, or a function of the number of
         features (for images the shape of one) and of outputs that returns a Sequential, where the last layer gives one number
