@@ -6,13 +6,13 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from xpnet.architectures import ACTIVATIONS
 from xpnet.checks import check_count, check_number, closest
 from xpnet.initializers import glorot_uniform
 from xpnet.layers import Affine, Flatten, Layer
 from xpnet.layers.base import Shape
 from xpnet.network import Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
-from xpnet.saved import ACTIVATIONS
 from xpnet.schedules import Schedule
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping

@@ -44,6 +44,13 @@ class Callback(Configured):
     def finish(self, trainer: Trainer) -> None:
         """Called once when ``fit`` ends, however it ends."""
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it: numbers, texts and NumPy arrays, in lists and dicts."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave; called after :meth:`begin` where training goes on from a checkpoint."""
+
 
 class FromFunction(Callback):
     """A plain function as a callback."""
@@ -97,6 +104,14 @@ class EarlyStopping(Callback):
     def begin(self, trainer: Trainer | None = None) -> None:
         self.best, self.best_epoch, self.waited = math.inf, None, 0
         self._snapshot: dict[str, np.ndarray] | None = None
+
+    def state(self) -> dict[str, Any]:
+        state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        return state if self._snapshot is None else {**state, "snapshot": self._snapshot}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self._snapshot = state.get("snapshot")
 
     def __call__(self, trainer: Trainer, record: Record) -> bool:
         value = self._sign * (monitored(record) if self.monitor is None else record[watched(self.monitor, record)])
