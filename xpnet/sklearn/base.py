@@ -88,7 +88,8 @@ class Estimator(BaseEstimator):
         stopping = make_early_stopping(self.early_stopping)
         if validation is None and stopping is not None:
             rows, held_out = self._split(targets, weights, target, trainer.seed)
-            validation = (X[held_out], targets[held_out]) if len(held_out) else None
+            if len(held_out):
+                validation = (X[held_out], targets[held_out], None if weights is None else weights[held_out])
             X, targets, weights = X[rows], targets[rows], None if weights is None else weights[rows]
         return self._train(
             trainer, target, X, targets, weights, epochs=self.epochs, validation=validation, early_stopping=stopping
@@ -142,13 +143,13 @@ class Estimator(BaseEstimator):
         X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True, multi_output=True, reset=reset)
         return X, y.toarray() if hasattr(y, "toarray") else y
 
-    def _validation(self, target: Target, X: Any, y: Any) -> tuple[Any, Any] | None:
+    def _validation(self, target: Target, X: Any, y: Any) -> tuple[Any, Any, Any] | None:
         if X is None and y is None:
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val belong together: one of them is missing")
         X, y = self._checked(X, y, reset=False)
-        return X, target.encode(y)
+        return X, target.encode(y), None
 
     def _split(
         self, targets: np.ndarray, weights: np.ndarray | None, target: Target, seed: int

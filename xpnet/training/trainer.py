@@ -153,9 +153,12 @@ class Trainer:
         if per_sample:
             check_per_sample(self.precision)
         keeper = as_checkpoints(checkpoints, resume)
+        names = self._record_names(validation is not None)
+        if keeper:
+            keeper.check(names)
         callbacks = self._callbacks(early_stopping, keeper)
-        for part in (*callbacks, keeper) if keeper else callbacks:
-            part.check(self._record_names(validation is not None))
+        for callback in callbacks:
+            callback.check(names)
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
             size = batch_rows(len(data.x), batch_size)
@@ -202,7 +205,8 @@ class Trainer:
     def _held_out(self, validation: Data) -> Prepared:
         if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
             raise TypeError("validation is a pair of arrays, (x, y), or three, (x, y, sample_weight)")
-        data = prepare(self.net, self.loss, *validation, what="validation ")
+        weights = validation[2] if validation[2:] else None
+        data = prepare(self.net, self.loss, validation[0], validation[1], weights, what="validation ")
         batch_rows(len(data.x), None)
         return data
 
