@@ -4,9 +4,7 @@ from xpnet.onnx.write import activations, affine, containers, images, normalizat
 from xpnet.onnx.write.graph import Emitter, Graph, Value
 
 TABLE: dict[type, Emitter] = {
-    cls: emitter
-    for topic in (affine, activations, images, normalization, containers)
-    for cls, emitter in topic.TABLE.items()
+    cls: emitter for topic in (affine, activations, images, normalization, containers) for cls, emitter in topic.TABLE.items()
 }
 
 __all__ = ["TABLE", "Graph", "Value"]
