@@ -164,20 +164,29 @@ def inception() -> xn.Sequential:
     return xn.Sequential(xn.Concatenate(wide, pooled, xn.Residual(xn.BatchNorm())), xn.Conv2d(3, 2), xn.Flatten(), xn.Affine(2))
 
 
-ARCHITECTURES: dict[str, tuple[Callable[[], xn.Sequential], tuple[int, ...]]] = {
+WHOLE: dict[str, tuple[Callable[[], xn.Sequential], tuple[int, ...]]] = {
     "lenet": (architectures.lenet, (28, 28, 1)),
     "vgg": (architectures.vgg, (32, 32, 3)),
     "resnet": (architectures.resnet, (32, 32, 3)),
-    "vgg16": (architectures.vgg16, (224, 224, 3)),
-    "resnet18": (architectures.resnet18, (224, 224, 3)),
+    "vgg16": (architectures.vgg16, (32, 32, 3)),  # 134 MB; on its 224x224 it takes 550
+    "resnet18": (architectures.resnet18, (64, 64, 3)),
 }
 LARGE = ("vgg16", "resnet18")
 
 
-def model(name: str) -> tuple[xn.Sequential, np.ndarray]:
-    """A built-in model's network, filled, and its inputs."""
+def whole_networks() -> list[str]:
+    """Names of all architectures and built-in models."""
+    return [*WHOLE, *(name for name in models.MODELS if name not in WHOLE)]
+
+
+def whole_network(name: str) -> xn.Sequential:
+    """One of them, filled."""
+    if name in WHOLE:
+        make, shape = WHOLE[name]
+        return filled(make(), shape)
     trainer, x, _ = models.MODELS[name]()
-    return filled(trainer.net, x.shape[1:], trainer.dtype if hasattr(trainer, "dtype") else "float32"), x
+    trainer.build(x.shape[1:])
+    return filled(trainer.net, x.shape[1:], trainer.net.parameters.dtype.name)
 
 
 def filled(layer: xn.Layer, shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> xn.Sequential:

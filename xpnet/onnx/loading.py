@@ -94,26 +94,28 @@ def _computed(graph: Graph, proto: Any) -> Value:
     for node in graph.nodes:
         if needed.isdisjoint(node.outputs):
             continue
-        if (found := matches.get(node.outputs[0])) is not None:
-            graph.values[node.outputs[0]] = graph.values[found.x].then(found.layer(), node)
-        elif (constant := folded(node, graph)) is not None:
-            graph.constants[node.outputs[0]] = constant
-        elif node.op != "Constant":
-            graph.values[node.outputs[0]] = _operated(node, graph)
+        try:
+            _read(node, graph, matches.get(node.outputs[0]))
+        except Refused:
+            raise
+        except (ValueError, TypeError, LookupError) as error:  # a layer that does not take its options, or what it is given
+            node.refuse(str(error))
     if name not in graph.values:
         raise Refused(f"its output {name!r} does not depend on its input")
     return _in_xpnet_s_layout(graph.values[name], name)
 
 
-def _operated(node: Node, graph: Graph) -> Value:
-    if node.op not in TABLE:
+def _read(node: Node, graph: Graph, spelt: Match | None) -> None:
+    """Enter what a node computes, a value or a constant; ``spelt`` is what it ends the spelling of."""
+    name = node.outputs[0]
+    if spelt is not None:
+        graph.values[name] = graph.value_of(spelt.x, node).then(spelt.layer(), node)
+    elif (constant := folded(node, graph)) is not None:
+        graph.constants[name] = constant
+    elif node.op in TABLE:
+        graph.values[name] = TABLE[node.op](node, graph)
+    elif node.op != "Constant":
         node.refuse(f"xpnet has no layer for it; read are {', '.join(sorted(TABLE))}")
-    try:
-        return TABLE[node.op](node, graph)
-    except Refused:
-        raise
-    except (ValueError, TypeError) as error:  # a layer that does not take its options, or what it is given
-        node.refuse(str(error))
 
 
 def _needed(output: str, graph: Graph) -> tuple[dict[str, Match], set[str]]:

@@ -22,7 +22,7 @@ def swish(node: Node) -> Layer:
 def softmax(node: Node, graph: Graph) -> Value:
     """Over the channels or the last axis."""
     x = graph.value(node)
-    axis = node.get("axis", -1) % (len(x.dims) + 1)
+    axis = node.axis(node.get("axis", -1), x)
     if axis == 1:
         return x.channels_first(node).then(layers.Softmax(), node)
     if axis != len(x.dims):

@@ -43,7 +43,7 @@ def affine(x: Value, weight: np.ndarray, bias: np.ndarray | None, node: Node) ->
     if bias is not None:
         arrays["b"] = bias
     dims = (*x.dims[:-1], n_out)
-    return x.then(layers.Affine(n_out, bias=bias is not None), node, dims, Order.same(math.prod(dims)), **arrays)
+    return x.then(layers.Affine(n_out, bias=bias is not None), node, dims, Order.same(math.prod(dims)), arrays)
 
 
 def flatten(node: Node, graph: Graph) -> Value:
@@ -69,7 +69,7 @@ def reshape(node: Node, graph: Graph) -> Value:
 
 def squeeze(node: Node, graph: Graph) -> Value:
     x, axes = graph.value(node), graph.integers(node, "axes", 1)
-    dropped = {n % (len(x.dims) + 1) - 1 for n in axes or ()}
+    dropped = {node.axis(n, x) - 1 for n in axes or ()}
     if not dropped or any(i < 0 or x.dims[i] != 1 for i in dropped):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: axes of length 1 are named, the batch's is none of them")
     return x._replace(dims=tuple(n for i, n in enumerate(x.dims) if i not in dropped))
@@ -79,7 +79,7 @@ def unsqueeze(node: Node, graph: Graph) -> Value:
     x, axes = graph.value(node), graph.integers(node, "axes", 1) or []
     rank = len(x.dims) + 1 + len(axes)
     places = {n % rank for n in axes}
-    if 0 in places or len(places) != len(axes):
+    if 0 in places or len(places) != len(axes) or any(not -rank <= n < rank for n in axes):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: the batch axis stays the first")
     rest = iter(x.dims)
     return x._replace(dims=tuple(1 if i in places else next(rest) for i in range(1, rank)))

@@ -67,7 +67,7 @@ def as_array(tensor: Any) -> np.ndarray:
 
 
 def _type_name(tensor: Any) -> str:
-    names = dict((number, name) for name, number in tensor.DataType.items())
+    names = {number: name for name, number in tensor.DataType.items()}
     return names.get(tensor.data_type, str(tensor.data_type))
 
 

@@ -36,6 +36,13 @@ class Node:
             if (found := self.get(name, value)) != value:
                 self.refuse(f"attribute {name}={found}: {value} is read alone")
 
+    def axis(self, number: int, x: Value) -> int:
+        """An axis of a tensor, the batch's being 0, counted from the front."""
+        rank = len(x.dims) + 1
+        if not -rank <= number < rank:
+            self.refuse(f"axis {number} of {('N', *x.dims)}")
+        return number % rank
+
     def refuse(self, why: str) -> NoReturn:
         raise Refused(f"node {self.name!r} ({self.op}): {why}")
 
@@ -78,9 +85,9 @@ class Value(NamedTuple):
         node: Node | None = None,
         dims: Shape | None = None,
         order: Order | None = None,
-        **arrays: np.ndarray,
+        arrays: Mapping[str, np.ndarray] | None = None,
     ) -> Value:
-        """With one layer more, its parameters those arrays; ``dims`` and ``order`` stay unless given."""
+        """With one layer more, its parameters the arrays, by attribute; ``dims`` and ``order`` stay unless given."""
         shape = tuple(layer.build(self.shape, Maker()))
         nodes = frozenset((node.outputs[0],)) if node else frozenset()
         step = Step(self.step, layer, check_size(shape), nodes, arrays)
@@ -144,10 +151,15 @@ class Graph:
 
     def value(self, node: Node, i: int = 0) -> Value:
         """Input ``i`` of a node, which is computed from the graph's input."""
-        if i >= len(node.inputs) or node.inputs[i] not in self.values:
-            name = node.inputs[i] if i < len(node.inputs) else f"number {i}"
+        if i >= len(node.inputs):
+            node.refuse(f"it has {len(node.inputs)} inputs")
+        return self.value_of(node.inputs[i], node)
+
+    def value_of(self, name: str, node: Node) -> Value:
+        """A tensor that ``node`` is given."""
+        if name not in self.values:
             node.refuse(f"its input {name!r} is not computed from the graph's input by what xpnet has")
-        return self.values[node.inputs[i]]
+        return self.values[name]
 
     def has(self, node: Node, i: int) -> bool:
         """Whether a node is given its input ``i``."""
@@ -200,6 +212,6 @@ def _of_constant(node: Node) -> np.ndarray:
         return as_array(value)
     if name in ("value_int", "value_ints"):
         return np.array(value, np.int64)
-    if name in ("value_float", "value_floats"):
-        return np.array(value, np.float32)
-    node.refuse(f"attribute {name} is not read")
+    if name not in ("value_float", "value_floats"):
+        node.refuse(f"attribute {name} is not read")
+    return np.array(value, np.float32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet import layers
 from xpnet.layers.base import Shape
-from xpnet.layers.convolution.geometry import axis
+from xpnet.layers.convolution.geometry import Pair, axis
 from xpnet.onnx.read.graph import Graph, Node, Operator, Value
 from xpnet.onnx.read.order import Order
 
@@ -35,12 +36,12 @@ def conv(node: Node, graph: Graph) -> Value:
         groups=groups,
         bias=graph.has(node, 2),
     )
-    return of_channels(x, layer, node, **arrays)
+    return of_channels(x, layer, node, arrays)
 
 
 def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Any:
     """As Conv2d takes it: a number, two, or "same" where the two sides differ as they do there."""
-    pads, auto = numbers(node, "pads", 0, 4), node.get("auto_pad", "NOTSET")
+    pads, auto = numbers(node, "pads", 0, sides=4), node.get("auto_pad", "NOTSET")
     same = [axis(*about) for about in zip(lengths, kernel, strides, ("same", "same"), dilations, strict=True)]
     even = all(a.before == a.after for a in same)
     if auto == "SAME_UPPER" or (auto == "SAME_LOWER" and even):
@@ -60,7 +61,7 @@ def max_pool(node: Node, graph: Graph) -> Value:
 
 
 def average_pool(node: Node, graph: Graph) -> Value:
-    counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, 4)
+    counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
     if counts and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
     return pooled(node, graph, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k))
@@ -70,15 +71,15 @@ def pooled(node: Node, graph: Graph, make: Any) -> Value:
     """With the ceil mode that gives the file's windows: padding behind may stand for it."""
     node.only(auto_pad="NOTSET", dilations=[1, 1])
     x = image(node, graph)
-    kernel, strides, pads = numbers(node, "kernel_shape", 0), numbers(node, "strides", 1), numbers(node, "pads", 0, 4)
+    kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
     about = zip(x.dims[1:], kernel, strides, pads[:2], pads[2:], strict=True)
-    windows = tuple(count(*numbers, ceil=bool(node.get("ceil_mode", 0))) for numbers in about)
-    for ceil in (False, True):
-        stride = None if strides == kernel else short(strides)
-        found = of_channels(x, make(short(kernel), stride=stride, padding=short(pads[:2]), ceil_mode=ceil), node)
-        if found.dims[1:] == windows:
-            return found
-    node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
+    windows = tuple(count(*along, ceil=bool(node.get("ceil_mode", 0))) for along in about)
+    stride = None if strides == kernel else short(strides)
+    either = [make(short(kernel), stride=stride, padding=short(pads[:2]), ceil_mode=ceil) for ceil in (False, True)]
+    found = next((y for layer in either if (y := of_channels(x, layer, node)).dims[1:] == windows), None)
+    if found is None:
+        node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
+    return found
 
 
 def count(length: int, kernel: int, stride: int, before: int, after: int, ceil: bool) -> int:
@@ -95,7 +96,7 @@ def global_average_pool(node: Node, graph: Graph) -> Value:
 def reduce_mean(node: Node, graph: Graph) -> Value:
     """Over height and width."""
     x, axes = graph.value(node), graph.integers(node, "axes", 1) or []
-    over = sorted(n % (len(x.dims) + 1) for n in axes)
+    over = sorted(node.axis(n, x) for n in axes)
     if len(x.dims) != 3 or over not in ([2, 3], [1, 2]):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: xpnet has the mean over an image's height and width")
     x = image(node, graph) if over == [2, 3] else x.as_it_is(node)
@@ -115,7 +116,7 @@ def crop(node: Node, graph: Graph) -> Value:
     size = list(x.dims)
     starting = [0] * len(size)
     for start, end, n in zip(starts, ends, axes or range(len(starts)), strict=True):
-        i = n % (len(size) + 1) - 1
+        i = node.axis(n, x) - 1
         if i < 0:
             node.refuse("it cuts the batch")
         begin, stop, _ = slice(start, end).indices(size[i])
@@ -132,7 +133,7 @@ def pad(node: Node, graph: Graph) -> Value:
     if graph.has(node, 2) and graph.fixed(node, 2).any():
         node.refuse("it pads with another number than 0")
     rank = len(x.dims) + 1
-    axes = [n % rank for n in (graph.integers(node, "axes", 3) or range(rank))]
+    axes = [node.axis(n, x) for n in (graph.integers(node, "axes", 3) or range(rank))]
     if len(pads) != 2 * len(axes):
         node.refuse(f"pads {pads} for axes {axes}")
     before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(axes) :], strict=True))
@@ -147,12 +148,11 @@ def shown(x: Value, starts: list[int], size: list[int], node: Node) -> Value:
     """Images from these places on, as large as this: RandomCrop if it is the middle, with as much padding as that takes."""
     if len(x.dims) != 3 or min(size) < 1:
         node.refuse(f"from {starts} on {size} of {x.dims}: parts of images are read alone")
-    last = x.order.is_same and x.shape == x.dims and x.order != Order.first((*x.dims[1:], x.dims[0]))
-    x = x if last else x.channels_first(node)
-    pixels = slice(0, 2) if last else slice(1, 3)
+    last = x.order.is_same and (x.shape == x.dims or x.order != Order.first((*x.dims[1:], x.dims[0])))
+    x = x.reshaped(x.dims) if last else x.channels_first(node)
+    pixels, channels = (slice(0, 2), 2) if last else (slice(1, 3), 0)
     part, spare = tuple(size[pixels]), [a - b for a, b in zip(x.dims[pixels], size[pixels], strict=True)]
-    middle = [n // 2 for n in spare] == starts[pixels] and size[2 if last else 0] == x.shape[2]
-    if not middle:
+    if [n // 2 for n in spare] != starts[pixels] or starts[channels] or size[channels] != x.shape[2]:
         node.refuse(f"from {starts} on {size} of {x.dims}: xpnet's RandomCrop shows the middle")
     layer = layers.RandomCrop(short(part), padding=max(0, *(-(n // 2) for n in spare)))
     if last:
@@ -168,24 +168,25 @@ def image(node: Node, graph: Graph) -> Value:
     return x.channels_first(node)
 
 
-def of_channels(x: Value, layer: layers.Layer, node: Node, **arrays: np.ndarray) -> Value:
+def of_channels(x: Value, layer: layers.Layer, node: Node, arrays: Mapping[str, np.ndarray] | None = None) -> Value:
     """A layer that makes images of images."""
-    found = x.then(layer, node, **arrays)
+    found = x.then(layer, node, arrays=arrays)
     height, width, channels = found.shape
     return found._replace(dims=(channels, height, width), order=Order.first(found.shape))
 
 
-def numbers(node: Node, name: str, default: int, count: int = 2) -> Shape:
-    """An attribute with a number for each axis, or for each side of them."""
-    found = tuple(node.get(name) or (default,) * count)
-    if len(found) != count or not all(0 <= n <= LARGEST for n in found):
-        node.refuse(f"attribute {name}={list(found)}: {count} numbers up to {LARGEST:,} are read")
+def numbers(node: Node, name: str, least: int, *, sides: int = 2) -> Shape:
+    """An attribute with a number for each axis, or for each side of them; the least that it may be where it is absent."""
+    found = tuple(node.get(name) or (least,) * sides)
+    if len(found) != sides or not all(least <= n <= LARGEST for n in found):
+        node.refuse(f"attribute {name}={list(found)}: {sides} numbers from {least} to {LARGEST:,} are read")
     return found
 
 
-def short(pair: Shape) -> int | Shape:
+def short(both: Sequence[int]) -> int | Pair:
     """A pair as users write it."""
-    return pair[0] if pair[0] == pair[1] else tuple(pair)
+    height, width = both
+    return height if height == width else (height, width)
 
 
 TABLE: dict[str, Operator] = {

@@ -35,7 +35,7 @@ def added(node: Node, graph: Graph) -> Value:
     start, branches = parted([x.step for x in values])
     if len(branches) == 2 and any(branches):
         body, around = sorted(branches, key=lambda branch: not branch)
-        layer: Layer = layers.Residual(*(step.layer for step in body), shortcut=as_layer(around) if around else None)
+        layer: Layer = layers.Residual(*layers_of(body), shortcut=as_layer(around) if around else None)
     elif len(branches) > 1:
         layer = layers.Add(*map(as_layer, branches))
     else:
@@ -46,7 +46,7 @@ def added(node: Node, graph: Graph) -> Value:
 def concat(node: Node, graph: Graph) -> Value:
     """Branches, joined along the channels."""
     values = [graph.value(node, i) for i in range(len(node.inputs))]
-    axis = node.get("axis", 0) % (len(values[0].dims) + 1)
+    axis = node.axis(node.get("axis", 0), values[0])
     first = axis == 1 and len(values[0].dims) > 1
     if axis not in (1, len(values[0].dims)) or any(len(x.dims) != len(values[0].dims) for x in values):
         node.refuse(f"attribute axis={node.get('axis')} of {[x.dims for x in values]}: xpnet joins channels")
@@ -75,8 +75,12 @@ def parted(steps: list[Step]) -> tuple[Step, list[list[Step]]]:
     return steps[0], branches
 
 
+def layers_of(branch: list[Step]) -> list[Layer]:
+    return [step.layer for step in branch if step.layer is not None]
+
+
 def as_layer(branch: list[Step]) -> Layer:
-    found = [step.layer for step in branch if step.layer is not None]
+    found = layers_of(branch)
     return found[0] if len(found) == 1 else Sequential(*found) if found else layers.Identity()
 
 
@@ -129,7 +133,7 @@ def per_channel(x: Value, number: np.ndarray, node: Node) -> np.ndarray:
     if shape != spread and not single:
         node.refuse(f"the constant has the shape {number.shape}, {spread} is needed, a number for each channel")
     found = np.broadcast_to(number.reshape(-1), needed) if single else number.reshape(needed)
-    return np.moveaxis(found, 0, -1) if first and axes > 1 else found
+    return np.moveaxis(found, 0, -1) if first and axes > 1 else x.of_features(found) if rank == 1 else found
 
 
 def scaled(step: Step, factor: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,13 +23,13 @@ def batch_normalization(node: Node, graph: Graph) -> Value:
     epsilon = node.get("epsilon", 1e-5)
     if (arrays["variance"] + arrays["variance"].dtype.type(epsilon) <= 0).any():
         node.refuse(f"{node.inputs[4]!r}: a running variance is negative")
-    return x.then(layers.BatchNorm(epsilon=epsilon, momentum=round(1 - node.get("momentum", 0.9), 6)), node, **arrays)
+    return x.then(layers.BatchNorm(epsilon=epsilon, momentum=round(1 - node.get("momentum", 0.9), 6)), node, arrays=arrays)
 
 
 def layer_normalization(node: Node, graph: Graph) -> Value:
     """Over all axes of a sample in either layout, else with channels last."""
     x = graph.value(node)
-    axes = len(x.dims) + 1 - node.get("axis", -1) % (len(x.dims) + 1)
+    axes = len(x.dims) + 1 - node.axis(node.get("axis", -1), x)
     if axes > len(x.dims):
         node.refuse(f"attribute axis={node.get('axis')} is the batch's")
     whole = axes == len(x.dims) > 1 and not x.order.is_same
@@ -40,7 +40,7 @@ def layer_normalization(node: Node, graph: Graph) -> Value:
         gamma, beta = np.moveaxis(gamma, 0, -1), np.moveaxis(beta, 0, -1)
     elif len(x.dims) == 1:
         gamma, beta = x.of_features(gamma), x.of_features(beta)
-    return x.then(layers.LayerNorm(axes, epsilon=node.get("epsilon", 1e-5)), node, gamma=gamma, beta=beta)
+    return x.then(layers.LayerNorm(axes, epsilon=node.get("epsilon", 1e-5)), node, arrays={"gamma": gamma, "beta": beta})
 
 
 def group_normalization(node: Node, graph: Graph) -> Value:
@@ -49,7 +49,7 @@ def group_normalization(node: Node, graph: Graph) -> Value:
         node.refuse("its input has its numbers in another order than xpnet")
     gamma, beta = (graph.weights(node, i, x.shape[-1:]) for i in (1, 2))
     layer = layers.GroupNorm(node.get("num_groups"), epsilon=node.get("epsilon", 1e-5))
-    return x.then(layer, node, gamma=gamma, beta=beta)
+    return x.then(layer, node, arrays={"gamma": gamma, "beta": beta})
 
 
 def instance_normalization(node: Node, graph: Graph) -> Value:
@@ -61,7 +61,7 @@ def instance_normalization(node: Node, graph: Graph) -> Value:
     gamma, beta = (graph.weights(node, i, (groups,)) for i in (1, 2))
     epsilon, plain = node.get("epsilon", 1e-5), (gamma == 1).all() and (beta == 0).all()
     if (groups,) == channels and not plain:
-        return x.then(layers.GroupNorm(groups, epsilon=epsilon), node, gamma=gamma, beta=beta)
+        return x.then(layers.GroupNorm(groups, epsilon=epsilon), node, arrays={"gamma": gamma, "beta": beta})
     if not plain:
         node.refuse(f"{groups} scales for {channels[0]} channels: xpnet has one for each channel")
     return x.then(layers.GroupNorm(groups, epsilon=epsilon, affine=False), node)

@@ -13,7 +13,7 @@ from xpnet.layers.gelu import TANH_CUBE, TANH_SCALE
 from xpnet.onnx.read.graph import Graph, Node
 
 CLOSE = 1e-4  # relative; constants are written in float32 or shorter
-DEEP = 6  # factors of factors
+DEEP = 4  # factors of factors
 FLOATS = (1, 11)  # TensorProto.DataType
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from xpnet import layers
 from xpnet.layers.augmentation import RandomCrop
+from xpnet.layers.base import Shape
 from xpnet.layers.convolution.geometry import Axis, pair
 from xpnet.onnx.write.graph import Emitter, Graph, Value
 
@@ -33,14 +37,13 @@ def max_pool2d(layer: layers.MaxPool2d, x: Value, graph: Graph, path: str) -> Va
 
 def avg_pool2d(layer: layers.AvgPool2d, x: Value, graph: Graph, path: str) -> Value:
     """Where padding counts and what sticks out beyond it does not, the padding is a node of its own."""
-    x, axes = graph.placed(x, first=True), (layer.rows, layer.columns)
-    shape, padding = pooled(x, axes), pair("", layer.padding, 0)
+    x, padding = graph.placed(x, first=True), pair("", layer.padding, 0)
+    axes: tuple[Axis, ...] = (layer.rows, layer.columns)
+    shape = pooled(x, axes)
     counts = layer.count_include_pad and any(padding)
     if counts and any(a.after > p for a, p in zip(axes, padding, strict=True)):
         x = padded(x, graph, path, padding, padding)
-        axes = (layer.rows._replace(before=0, after=layer.rows.after - padding[0]),) + (
-            layer.columns._replace(before=0, after=layer.columns.after - padding[1]),
-        )
+        axes = tuple(a._replace(before=0, after=a.after - p) for a, p in zip(axes, padding, strict=True))
         counts = False
     return graph.node("AveragePool", x, path, shape=shape, count_include_pad=int(counts), **windows(axes))
 
@@ -68,18 +71,18 @@ def random_crop(layer: RandomCrop, x: Value, graph: Graph, path: str) -> Value:
     return graph.node("Slice", x, path, *names, axes, shape=(*layer.shown, x.shape[2]))
 
 
-def padded(x: Value, graph: Graph, path: str, before: list[int] | tuple, after: list[int] | tuple) -> Value:
+def padded(x: Value, graph: Graph, path: str, before: Sequence[int], after: Sequence[int]) -> Value:
     """``x`` with so many zeros along its height and width."""
     height, width = (n + b + a for n, b, a in zip(x.shape, before, after, strict=False))
     pads = [0, 0, *before, 0, 0, *after] if x.first else [0, *before, 0, 0, *after, 0]
     return graph.node("Pad", x, path, graph.tensor(f"{path}.pads", pads), shape=(height, width, x.shape[2]))
 
 
-def pooled(x: Value, axes: tuple[Axis, Axis]) -> tuple[int, int, int]:
+def pooled(x: Value, axes: tuple[Axis, ...]) -> Shape:
     return axes[0].windows, axes[1].windows, x.shape[2]
 
 
-def windows(axes: tuple[Axis, Axis]) -> dict[str, list[int]]:
+def windows(axes: tuple[Axis, ...]) -> dict[str, Any]:
     """Kernel, stride and padding, on either side, as attributes."""
     return {
         "kernel_shape": [a.kernel for a in axes],

@@ -16,15 +16,15 @@ def batch_norm(layer: layers.BatchNorm, x: Value, graph: Graph, path: str) -> Va
     tensors = weight_and_bias(layer, x.shape[-1:], graph, path)
     for name, statistic in (("running_mean", layer.mean), ("running_var", layer.variance)):
         tensors.append(graph.tensor(f"{path}.{name}", graph.array(statistic)))
-    x, options = graph.placed(x, first=True), {"epsilon": layer.epsilon, "momentum": 1 - layer.momentum}
-    return graph.node("BatchNormalization", x, path, *tensors, **options)
+    x = graph.placed(x, first=True)
+    return graph.node("BatchNormalization", x, path, *tensors, epsilon=layer.epsilon, momentum=1 - layer.momentum)
 
 
 def group_norm(layer: layers.GroupNorm, x: Value, graph: Graph, path: str) -> Value:
     tensors = weight_and_bias(layer, x.shape[-1:], graph, path)
     dtype = int(graph.onnx.helper.np_dtype_to_tensor_dtype(graph.dtype))  # in which means are taken; float32 unless told
-    options = {"num_groups": layer.groups, "epsilon": layer.epsilon, "stash_type": dtype}
-    return graph.node("GroupNormalization", graph.placed(x, first=True), path, *tensors, **options)
+    x, epsilon = graph.placed(x, first=True), layer.epsilon
+    return graph.node("GroupNormalization", x, path, *tensors, num_groups=layer.groups, epsilon=epsilon, stash_type=dtype)
 
 
 def layer_norm(layer: layers.LayerNorm, x: Value, graph: Graph, path: str) -> Value:
