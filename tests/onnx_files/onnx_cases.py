@@ -212,3 +212,18 @@ def agree(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> N
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     scale = max(1.0, float(abs(expected).max())) if expected.size else 1.0
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+
+
+def written(nodes, tensors, shape, path, *, batch="N", opset=18, dtype=1):
+    """A file as others might write it: nodes as (operator, inputs, output, attributes), constants by name; input ``x``."""
+    import onnx
+    from onnx import helper
+
+    made = [helper.make_node(op, i, [o], name=f"n{k}", **a) for k, (op, i, o, a) in enumerate(nodes)]
+    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items()]
+    given = helper.make_tensor_value_info("x", dtype, [batch, *shape])
+    found = helper.make_tensor_value_info(nodes[-1][2], dtype, ["N"])  # its true shape is for the reader to find
+    graph = helper.make_graph(made, "g", [given], [found], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, path)
+    return model

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_cases import LARGE, agree, cases, filled, inputs, whole_network, whole_networks
+from onnx_cases import LARGE, agree, cases, filled, inputs, whole_network, whole_networks, written
 
 import xpnet as xn
 from xpnet.onnx import export, load
 
 onnx = pytest.importorskip("onnx")
-helper = pytest.importorskip("onnx.helper")
 pytestmark = [pytest.mark.extras, pytest.mark.filterwarnings("ignore:.*look like .channels")]
 CASES = pytest.mark.parametrize(("make", "shape"), [case[1:] for case in cases()], ids=[case[0] for case in cases()])
-FLOAT = 1
 
 
 # --- our own files ----------------------------------------------------------------------------------------------
@@ -67,18 +65,6 @@ def test_what_was_read_can_be_trained(device, tmp_path, rng):
 
 
 # --- graphs as others write them -----------------------------------------------------------------------------------
-
-
-def written(nodes, tensors, shape, path, *, batch="N", opset=18, dtype=FLOAT):
-    """A file of these nodes, given as (operator, inputs, output, attributes), and constants by name."""
-    made = [helper.make_node(op, i, [o], name=f"n{k}", **a) for k, (op, i, o, a) in enumerate(nodes)]
-    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items()]
-    given = helper.make_tensor_value_info("x", dtype, [batch, *shape])
-    found = helper.make_tensor_value_info(nodes[-1][2], dtype, ["N"])  # its true shape is for the reader to find
-    graph = helper.make_graph(made, "g", [given], [found], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.save(model, path)
-    return model
 
 
 def judged(nodes, tensors, shape, path, rng, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,22 +10,36 @@ import numpy as np
 from xpnet.onnx.read.graph import Graph, Node
 
 FEW = 64  # numbers; what is larger is looked at differently, not copied
+SPREAD = 2**16  # numbers that one may be repeated to
 BATCH = -(2**40)  # stands for the number of rows where it is open
 
 
 def folded(node: Node, graph: Graph) -> np.ndarray | None:
     """What a node gives if all its inputs are constants, or if it asks for a shape; else None."""
-    if node.op == "Shape" and node.inputs[0] in graph.values:
-        node.only(start=0)
-        batch = BATCH if graph.batch is None else graph.batch
-        return np.array([batch, *graph.values[node.inputs[0]].dims])[: node.get("end")]
-    given = [graph.constant(name) for name in node.inputs if name]
+    if node.op == "Shape":
+        return shape(node, graph)
+    names = node.inputs[:1] if node.op == "CastLike" else [name for name in node.inputs if name]
+    given = [graph.constant(name) for name in names]
     if node.op not in FOLDS or not given or any(a is None for a in given):
         return None
     arrays = [a for a in given if a is not None]
     if node.op in COPIES and any(a.size > FEW for a in arrays):
         node.refuse(f"computes a constant of more than {FEW} numbers: let onnx fold constants before")
     return FOLDS[node.op](node, graph, arrays)
+
+
+def shape(node: Node, graph: Graph) -> np.ndarray:
+    """Of a constant, or of a value with as many rows as there are."""
+    known, batch = graph.constant(node.inputs[0]), BATCH if graph.batch is None else graph.batch
+    found = (batch, *graph.value(node).dims) if known is None else known.shape
+    return np.array(found)[node.get("start", 0) : node.get("end")]
+
+
+def spread(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    lengths = [int(n) for n in arrays[1].reshape(-1)]
+    if not 0 <= math.prod(lengths) <= SPREAD:
+        node.refuse(f"it repeats a constant to the shape {lengths}, more than {SPREAD:,} numbers")
+    return np.broadcast_to(arrays[0], np.broadcast_shapes(arrays[0].shape, lengths))
 
 
 def transposed(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
@@ -60,7 +75,9 @@ FOLDS: dict[str, Callable[[Node, Graph, list[np.ndarray]], np.ndarray]] = {
     "Reshape": reshaped,
     "Squeeze": squeezed,
     "Unsqueeze": unsqueezed,
+    "Expand": spread,
+    "CastLike": lambda node, graph, arrays: arrays[0].astype(graph.dtype),  # like the input, as all that is computed from it
     "Gather": gathered,
     "Concat": joined,
 }
-COPIES = ("Reshape", "Gather", "Concat")
+COPIES = ("Reshape", "Expand", "CastLike", "Gather", "Concat")

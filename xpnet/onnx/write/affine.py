@@ -10,12 +10,13 @@ from xpnet.onnx.write.graph import Emitter, Graph, Value
 
 def affine(layer: layers.Affine, x: Value, graph: Graph, path: str) -> Value:
     """Gemm with the weight as PyTorch has it, (out, in); where samples have more axes MatMul with (in, out), and Add."""
-    x, weight = graph.placed(x, first=False), graph.array(layer.W)
-    shape = (*x.shape[:-1], layer.n_out)
+    x, shape = graph.placed(x, first=False), (*x.shape[:-1], layer.n_out)
+    rows, weight = len(shape) == 1, graph.array(layer.W)
+    tensor = graph.tensor(f"{path}.weight", weight.T if rows else weight)
     bias = [graph.tensor(f"{path}.bias", graph.array(layer.b))] if layer.b else []
-    if len(shape) == 1:
-        return graph.node("Gemm", x, path, graph.tensor(f"{path}.weight", weight.T), *bias, shape=shape, transB=1)
-    y = graph.node("MatMul", x, path, graph.tensor(f"{path}.weight", weight), shape=shape)
+    if rows:
+        return graph.node("Gemm", x, path, tensor, *bias, shape=shape, transB=1)
+    y = graph.node("MatMul", x, path, tensor, shape=shape)
     return graph.node("Add", y, path, *bias) if bias else y
 
 
