@@ -42,6 +42,11 @@ def spread(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
     return np.broadcast_to(arrays[0], np.broadcast_shapes(arrays[0].shape, lengths))
 
 
+def cast_like(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    other = graph.constant(node.inputs[1])
+    return arrays[0].astype(graph.dtype if other is None else other.dtype)
+
+
 def transposed(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0].transpose(node.get("perm"))
 
@@ -76,7 +81,7 @@ FOLDS: dict[str, Callable[[Node, Graph, list[np.ndarray]], np.ndarray]] = {
     "Squeeze": squeezed,
     "Unsqueeze": unsqueezed,
     "Expand": spread,
-    "CastLike": lambda node, graph, arrays: arrays[0].astype(graph.dtype),  # like the input, as all that is computed from it
+    "CastLike": cast_like,
     "Gather": gathered,
     "Concat": joined,
 }

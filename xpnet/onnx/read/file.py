@@ -91,7 +91,7 @@ def _check_parts(model: Any) -> None:
             where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
             raise Refused(
                 f"tensor {tensor.name!r} lies in another file, {where!r}, which is not opened: save the model as one file, "
-                f"onnx.save(onnx.load(...), path)"
+                f"torch.onnx.export(..., external_data=False) or onnx.save(onnx.load(...), path)"
             )
 
 

@@ -1,0 +1,36 @@
+"""``xpnet export MODEL OUT.onnx``: a saved network as an ONNX file, for ONNX Runtime and whatever else reads those."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_to(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb and its options."""
+    parser = verbs.add_parser(
+        "export",
+        help="write a saved network as an ONNX file",
+        description="Write the network of a saved model as an ONNX file (needs onnx). It takes what the network takes: rows "
+        "that are prepared as in training, images with the channels last.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("model", metavar="MODEL", help="what xpnet train --save MODEL wrote")
+    parser.add_argument("out", metavar="OUT.onnx", type=Path, help="the file to write")
+    parser.add_argument("--channels-first", action="store_true", help="images are (N, C, H, W), as PyTorch has them")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the file and say what it takes and gives."""
+    from xpnet.onnx import export
+    from xpnet.pages import check_target
+    from xpnet.saved import load
+
+    if arguments.out.suffix != ".onnx":
+        raise ValueError(f"{arguments.out}: the name of an ONNX file ends in .onnx")
+    check_target(arguments.out)
+    net = load(arguments.model).net
+    export(net, arguments.out, channels_first=arguments.channels_first)
+    shapes = (f"(N, {', '.join(map(str, shape))})" for shape in (net.input_shape, net.output_shape))
+    print(f"wrote {arguments.out}: {' -> '.join(shapes)}, {net.parameters.dtype}, rows prepared as in training")
