@@ -32,7 +32,8 @@ def layer_normalization(node: Node, graph: Graph) -> Value:
     axes = len(x.dims) + 1 - node.axis(node.get("axis", -1), x)
     if axes > len(x.dims):
         node.refuse(f"attribute axis={node.get('axis')} is the batch's")
-    whole = axes == len(x.dims) > 1 and not x.order.is_same
+    images = (*x.dims[1:], *x.dims[:1])
+    whole = axes == len(x.dims) > 1 and x.order == Order.first(images) and (x.shape == images or not x.order.is_same)
     x = x.channels_first(node) if whole else x.as_it_is(node)
     gamma = graph.weights(node, 1, x.dims[len(x.dims) - axes :])
     beta = graph.weights(node, 2, gamma.shape) if graph.has(node, 2) else np.zeros_like(gamma)

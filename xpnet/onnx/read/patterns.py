@@ -32,29 +32,29 @@ def match(node: Node, graph: Graph) -> Match | None:
 
 def gelu(node: Node, graph: Graph) -> Match | None:
     """``0.5 x (1 + erf(x / sqrt(2)))``, and the form with tanh, in whatever order the factors stand."""
-    factor, factors = product(node.outputs[0], graph)
-    if not close(factor, 0.5) or sum(factors.values()) != 2:
-        return None
-    for inner in factors:
-        (x,) = (factors - Counter([inner])) or (inner,)
+    name = node.outputs[0]
+    for inner in product(name, graph)[1]:
         term, one = plus_number(inner, graph)
-        if not close(one, 1) or (under := graph.producers.get(term)) is None:
-            continue
-        if under.op == "Erf" and is_product(under.inputs[0], math.sqrt(0.5), {x: 1}, graph):
-            return Match(layers.GELU, x)
-        if under.op == "Tanh" and is_cubic(under.inputs[0], x, graph):
-            return Match(lambda: layers.GELU("tanh"), x)
+        found = half_of_gelu(term, graph) if close(one, 1) else None
+        if found is not None and is_product(name, 0.5, {found.x: 1, inner: 1}, graph, found.x):
+            return found
     return None
 
 
-def is_cubic(name: str, x: str, graph: Graph) -> bool:
-    """Whether a tensor is ``sqrt(2 / pi) (x + 0.044715 x**3)``."""
-    factor, factors = product(name, graph)
-    node = graph.producers.get(next(iter(factors), ""))
-    if not close(factor, TANH_SCALE) or sum(factors.values()) != 1 or node is None or node.op != "Add":
-        return False
-    cubes = [other for other in node.inputs if other != x]
-    return x in node.inputs and len(cubes) == 1 and is_product(cubes[0], TANH_CUBE, {x: 3}, graph)
+def half_of_gelu(name: str, graph: Graph) -> Match | None:
+    """Whether a tensor is ``erf(x / sqrt(2))`` or ``tanh(sqrt(2 / pi) (x + 0.044715 x**3))``."""
+    node = graph.producers.get(name)
+    if node is None or node.op not in ("Erf", "Tanh"):
+        return None
+    factor, x = times_number(node.inputs[0], graph)
+    if node.op == "Erf":
+        return Match(layers.GELU, x) if close(factor, math.sqrt(0.5)) else None
+    under = graph.producers.get(x)
+    if under is None or under.op != "Add" or not close(factor, TANH_SCALE):
+        return None
+    pairs = (under.inputs, under.inputs[::-1])
+    found = next((x for x, cube in pairs if is_product(cube, TANH_CUBE, {x: 3}, graph, x)), None)
+    return Match(lambda: layers.GELU("tanh"), found) if found is not None else None
 
 
 def silu(node: Node, graph: Graph) -> Match | None:
@@ -95,7 +95,10 @@ def layer_norm(node: Node, graph: Graph) -> Match | None:
     over, again = last_axes(mean, x, graph), graph.producers.get(square)
     if over is None or again is None or again.op != "ReduceMean" or epsilon is None:
         return None
-    fits = is_product(again.inputs[0], 1, {node.inputs[0]: 2}, graph) and last_axes(square, again.inputs[0], graph) == over
+    fits = (
+        is_product(again.inputs[0], 1, {node.inputs[0]: 2}, graph, node.inputs[0])
+        and last_axes(square, again.inputs[0], graph) == over
+    )
     return Match(lambda: layers.LayerNorm(over, epsilon=epsilon, affine=False), x) if fits else None
 
 
@@ -108,27 +111,39 @@ def last_axes(name: str, x: str, graph: Graph) -> int | None:
     return len(axes) if axes and axes == list(range(-len(axes), 0)) else None
 
 
-def product(name: str, graph: Graph, deep: int = DEEP) -> tuple[float, Counter[str]]:
-    """A tensor as a number times other tensors, each as often as it is a factor."""
+def product(name: str, graph: Graph, whole: str = "", deep: int = DEEP) -> tuple[float, Counter[str]]:
+    """A tensor as a number times other tensors, each as often as it is a factor; ``whole`` is not taken apart."""
     node, number = graph.producers.get(name), graph.number(name)
     if number is not None:
         return number, Counter()
-    if node is not None and deep and node.op in ("Mul", "Div", "Pow") and len(node.inputs) == 2:
+    if node is not None and deep and name != whole and node.op in ("Mul", "Div", "Pow") and len(node.inputs) == 2:
         last = graph.number(node.inputs[1])
         if node.op == "Mul":
-            (a, of_a), (b, of_b) = (product(factor, graph, deep - 1) for factor in node.inputs)
+            (a, of_a), (b, of_b) = (product(factor, graph, whole, deep - 1) for factor in node.inputs)
             return a * b, of_a + of_b
         if node.op == "Div" and last:
-            factor, factors = product(node.inputs[0], graph, deep - 1)
+            factor, factors = product(node.inputs[0], graph, whole, deep - 1)
             return factor / last, factors
         if node.op == "Pow" and last in (2, 3):
             return 1.0, Counter({node.inputs[0]: int(last)})
     return 1.0, Counter([name])
 
 
-def is_product(name: str, factor: float, factors: dict[str, int], graph: Graph) -> bool:
-    found, of = product(name, graph)
+def is_product(name: str, factor: float, factors: dict[str, int], graph: Graph, whole: str = "") -> bool:
+    found, of = product(name, graph, whole)
     return close(found, factor) and of == Counter(factors)
+
+
+def times_number(name: str, graph: Graph) -> tuple[float, str]:
+    """A tensor as a number times another, if it was multiplied or divided by one last."""
+    node = graph.producers.get(name)
+    if node is not None and node.op == "Mul":
+        for term, other in (node.inputs, node.inputs[::-1]):
+            if (number := graph.number(other)) is not None:
+                return number, term
+    if node is not None and node.op == "Div" and (number := graph.number(node.inputs[1])):
+        return 1 / number, node.inputs[0]
+    return 1.0, name
 
 
 def plus_number(name: str, graph: Graph) -> tuple[str, float | None]:

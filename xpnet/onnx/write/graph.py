@@ -74,14 +74,13 @@ class Graph:
 
 
 def known(layer: type, table: dict[type, Any], path: str) -> type:
-    """The class of the table that a layer's class is, or adds no more to than a constructor."""
-    for cls in layer.__mro__:
-        if cls in table:
-            return cls
-        own = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-        if any(callable(value) or isinstance(value, property) for value in own.values()):
-            break
-    raise TypeError(
-        f"{f'the layer at {path}' if path else 'the network'}, {layer.__name__}, has code of its own, which ONNX has no "
-        f"operator for: export a network with layers of xpnet in its place; nothing was written"
-    )
+    """The class of the table that a layer's class is, or computes as: it may add to it, and has its own constructor."""
+    base = next((cls for cls in layer.__mro__ if cls in table), None)
+    own = layer.__mro__[: layer.__mro__.index(base)] if base else ()
+    changed = [name for cls in own for name in vars(cls) if not name.startswith("__") and hasattr(base, name)]
+    if base is None or changed:
+        raise TypeError(
+            f"{f'the layer at {path}' if path else 'the network'}, {layer.__name__}, computes what xpnet's own layers do not, "
+            f"and ONNX has no operator for it: export a network with layers of xpnet in its place; nothing was written"
+        )
+    return base
