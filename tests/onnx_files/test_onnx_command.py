@@ -14,6 +14,7 @@ import xpnet as xn
 from xpnet import extras
 from xpnet.cli import main
 from xpnet.onnx import export, load
+from xpnet.saved import load as read_model
 from xpnet.saving.atomic import write_atomically
 
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
@@ -39,7 +40,7 @@ def test_export(model, tmp_path, capsys):
     assert main(["export", str(model), str(out)]) == 0
     assert capsys.readouterr().out == f"wrote {out}: (N, 64) -> (N, 10), float32, rows prepared as in training\n"
     x = np.random.default_rng(0).random((5, 64)).astype("float32")
-    np.testing.assert_allclose(load(out).predict(x), xn.saved.load(model).net.predict(x), atol=1e-6)
+    np.testing.assert_allclose(load(out).predict(x), read_model(model).net.predict(x), atol=1e-6)
     assert main(["export", str(model), str(out), "--channels-first"]) == 0  # in its place
 
 
