@@ -12,6 +12,7 @@ import pytest
 from core_helpers import exact
 from example_helpers import load_example
 
+import xpnet as xn
 from xpnet.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -140,6 +141,13 @@ def test_the_recipes_run(device) -> None:
 
 def test_the_page_on_images_runs(device) -> None:
     run_code(code_of("docs/images.md"), device)
+
+
+def test_the_page_on_saving_runs(device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time its training goes on
+        run_code(code_of("docs/saving.md"), device)
+    assert len(xn.Checkpoints("run").files) >= 3
 
 
 def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:

@@ -44,8 +44,9 @@ from xpnet.network import GradientMissing, NotBuilt, Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
+from xpnet.saving import load
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
-from xpnet.training import Callback, EarlyStopping, Trainer, minibatches, print_epoch
+from xpnet.training import Callback, Checkpoints, EarlyStopping, Interrupted, Trainer, minibatches, print_epoch
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "Callback",
+    "Checkpoints",
     "Concatenate",
     "Constant",
     "Conv2d",
@@ -81,6 +83,7 @@ __all__ = [
     "HalfSquaredError",
     "HiddenCrossing",
     "Identity",
+    "Interrupted",
     "Layer",
     "LayerNorm",
     "LayerStatistics",
@@ -128,6 +131,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "ledger",
+    "load",
     "minibatches",
     "models",
     "parity",

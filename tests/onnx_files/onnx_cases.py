@@ -165,6 +165,7 @@ def inception() -> xn.Sequential:
 
 
 WHOLE: dict[str, tuple[Callable[[], xn.Sequential], tuple[int, ...]]] = {
+    "mlp": (lambda: architectures.mlp((7, 6), "silu", 3), (5,)),
     "lenet": (architectures.lenet, (28, 28, 1)),
     "vgg": (architectures.vgg, (32, 32, 3)),
     "resnet": (architectures.resnet, (32, 32, 3)),
@@ -176,7 +177,7 @@ LARGE = ("vgg16", "resnet18")
 
 def whole_networks() -> list[str]:
     """Names of all architectures and built-in models."""
-    return [*WHOLE, *(name for name in models.MODELS if name not in WHOLE)]
+    return [*WHOLE, *(f"model {name}" for name in models.MODELS)]
 
 
 def whole_network(name: str) -> xn.Sequential:
@@ -184,7 +185,7 @@ def whole_network(name: str) -> xn.Sequential:
     if name in WHOLE:
         make, shape = WHOLE[name]
         return filled(make(), shape)
-    trainer, x, _ = models.MODELS[name]()
+    trainer, x, _ = models.MODELS[name.removeprefix("model ")]()
     trainer.build(x.shape[1:])
     return filled(trainer.net, x.shape[1:], trainer.net.parameters.dtype.name)
 

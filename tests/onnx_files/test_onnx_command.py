@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,7 @@ import xpnet as xn
 from xpnet import extras
 from xpnet.cli import main
 from xpnet.onnx import export, load
-from xpnet.saved import load as read_model
-from xpnet.saving.atomic import write_atomically
+from xpnet.saving import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 
@@ -40,8 +37,19 @@ def test_export(model, tmp_path, capsys):
     assert main(["export", str(model), str(out)]) == 0
     assert capsys.readouterr().out == f"wrote {out}: (N, 64) -> (N, 10), float32, rows prepared as in training\n"
     x = np.random.default_rng(0).random((5, 64)).astype("float32")
-    np.testing.assert_allclose(load(out).predict(x), read_model(model).net.predict(x), atol=1e-6)
+    np.testing.assert_allclose(load(out).predict(x), load_model(model).net.predict(x), atol=1e-6)
     assert main(["export", str(model), str(out), "--channels-first"]) == 0  # in its place
+
+
+@pytest.mark.extras
+def test_export_of_a_network_alone(tmp_path, capsys):
+    pytest.importorskip("onnx")
+    net = xn.Sequential(xn.Conv2d(2, 3), xn.Flatten(), xn.Affine(3)).build((6, 5, 1))
+    net.save(tmp_path / "net.safetensors")
+    assert main(["export", str(tmp_path / "net.safetensors"), str(tmp_path / "net.onnx"), "--channels-first"]) == 0
+    assert "(N, 1, 6, 5) -> (N, 3), float32" in capsys.readouterr().out
+    x = np.random.default_rng(0).random((5, 6, 5, 1)).astype("float32")
+    np.testing.assert_allclose(load(tmp_path / "net.onnx").predict(x), net.predict(x), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -72,32 +80,6 @@ def test_without_the_library(model, tmp_path, capsys, monkeypatch):
     (tmp_path / "net.onnx").write_bytes(b"")
     with pytest.raises(extras.MissingExtra):
         load(tmp_path / "net.onnx")
-
-
-def test_the_file_s_mode_is_that_of_any_other(tmp_path):
-    old = os.umask(0o027)
-    try:
-        write_atomically(tmp_path / "a", b"1")
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
-    (tmp_path / "link").symlink_to("a")
-    write_atomically(tmp_path / "link", b"2")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "a").read_bytes() == b"2"
-
-
-def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
-    write_atomically(tmp_path / "a", b"old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(tmp_path / "a", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_bytes() == b"old"
 
 
 def run_page(pieces):

@@ -135,7 +135,7 @@ def test_what_is_in_the_file(tmp_path):
 
 
 def test_the_same_network_makes_the_same_bytes():
-    net = whole_network("images")
+    net = whole_network("model images")
     assert as_model(net).SerializeToString() == as_model(net).SerializeToString()
 
 

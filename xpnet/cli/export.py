@@ -15,7 +15,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "that are prepared as in training, images with the channels last.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("model", metavar="MODEL", help="what xpnet train --save MODEL wrote")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="what xpnet train --save MODEL or net.save(MODEL) wrote")
     parser.add_argument("out", metavar="OUT.onnx", type=Path, help="the file to write")
     parser.add_argument("--channels-first", action="store_true", help="images are (N, C, H, W), as PyTorch has them")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
@@ -25,12 +25,20 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the file and say what it takes and gives."""
     from xpnet.onnx import export
     from xpnet.pages import check_target
-    from xpnet.saved import load
+    from xpnet.saving import load, load_model
 
     if arguments.out.suffix != ".onnx":
         raise ValueError(f"{arguments.out}: the name of an ONNX file ends in .onnx")
     check_target(arguments.out)
-    net = load(arguments.model).net
+    net = load_model(arguments.model).net if arguments.model.is_dir() else load(arguments.model)
     export(net, arguments.out, channels_first=arguments.channels_first)
-    shapes = (f"(N, {', '.join(map(str, shape))})" for shape in (net.input_shape, net.output_shape))
-    print(f"wrote {arguments.out}: {' -> '.join(shapes)}, {net.parameters.dtype}, rows prepared as in training")
+    given, found = (as_written(shape, arguments.channels_first) for shape in (net.input_shape, net.output_shape))
+    print(f"wrote {arguments.out}: {given} -> {found}, {net.parameters.dtype}, rows prepared as in training")
+
+
+def as_written(shape: tuple[int, ...], first: bool) -> str:
+    """The shape of a batch in the file: (N, 784)."""
+    from xpnet.onnx.saving import is_image
+
+    sample = (*shape[-1:], *shape[:-1]) if first and is_image(shape) else shape
+    return f"(N, {', '.join(map(str, sample))})"

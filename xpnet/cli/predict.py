@@ -16,7 +16,7 @@ from xpnet.cli.train_own import CSV, read_table, refuse, unit
 from xpnet.datasets import Table, read_images, read_npz
 from xpnet.datasets.own import as_cells, as_table, check_rows, read_array
 from xpnet.preprocessing import Classes, Columns, Rows, numbers, quantities
-from xpnet.saved import Model, load
+from xpnet.saving import Model, load_model
 
 
 class Questions(NamedTuple):
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     path = Path(arguments.input)
     if arguments.out and Path(arguments.out).exists() and path.exists() and path.samefile(arguments.out):
         raise ValueError(f"--out {arguments.out} is the input: choose another file")
-    model = load(arguments.model, arguments.device)
+    model = load_model(arguments.model, arguments.device)
     asked = read(path, model, arguments)
     outputs = model.net.predict(asked.x)
     score = [scored(model, outputs, asked)] if any(asked.answers) else []

@@ -1,27 +1,52 @@
-"""Files that are whole or not there."""
+"""Files that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
+LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write a file beside its place and move it there: whoever looks finds the old one or the new one, whole.
 
-    Its mode is that of any new file, a link is followed. OSError where it cannot be written; nothing has changed then.
+def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) -> None:
+    """Write a file beside its place, have it reach the disk, and rename it: a broken run leaves what was there.
+
+    Its mode is the usual one, by the umask. Raises OSError that names the file.
     """
-    target = Path(path).resolve()
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    target = Path(os.path.realpath(Path(path).expanduser()))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with part.open("xb") as file:
-            file.write(data)
+        with open(temporary, "xb") as file:
+            for part in (parts,) if isinstance(parts, bytes) else parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
+        os.replace(temporary, target)
+    except BaseException as error:
         with contextlib.suppress(OSError):
-            part.unlink()
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"{error.strerror}, nothing was changed", os.fspath(path)) from error
         raise
+    _sync(target.parent)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; none may be at work there."""
+    for path in folder.iterdir():
+        if LEFT_OVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have a rename reach the disk, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
