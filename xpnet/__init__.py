@@ -1,6 +1,9 @@
 """Neural networks for NumPy and CuPy: written once, in matrix form, with explicit forward and backward."""
 
-from xpnet import architectures, datasets, initializers, models, plots
+import importlib
+from types import ModuleType
+
+from xpnet import architectures, datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
 from xpnet.diagnostics import LayerStatistics, StopOnNonFinite
@@ -60,6 +63,16 @@ from xpnet.training import (
 )
 
 __version__ = "0.1.0"
+
+ON_DEMAND = ("onnx", "plots", "sklearn")  # packages for which optional libraries are needed
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``xn.plots`` and the like, imported where they are first asked for."""
+    if name in ON_DEMAND:
+        return importlib.import_module(f"xpnet.{name}")
+    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+
 
 __all__ = [
     "ELU",
@@ -149,7 +162,6 @@ __all__ = [
     "minibatches",
     "models",
     "parity",
-    "plots",
     "print_epoch",
     "r2",
     "rmse",
