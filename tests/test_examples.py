@@ -135,9 +135,10 @@ def run_code(pieces: list[str], device) -> None:
     exec(compile(code, "documentation", "exec"), {"__name__": "documentation"})
 
 
-def test_the_readme_s_code_runs(device) -> None:
+def test_the_readme_s_code_runs(device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = code_of("README.md")
-    assert len(pieces) == 4
+    assert len(pieces) == 5
+    monkeypatch.chdir(tmp_path)
     run_code(pieces, device)
 
 
