@@ -103,10 +103,9 @@ def resumed(folder: Path, stop: int, device: Any, every: int | None, options: di
 def test_stopped_anywhere_it_ends_in_the_same_bytes(device, rule: str, tmp_path: Path) -> None:
     whole = trainer(device, optimizer=RULES[rule])
     whole.fit(X, Y, **FIT)
-    for stop in (1, 4, 5, 6, 13, 20):
-        for every in (1, 3, None):
-            found = resumed(tmp_path / f"{stop} {every}", stop, device, every, FIT, optimizer=RULES[rule])
-            assert everything(found) == everything(whole), (stop, every)
+    for stop, every in ((1, 1), (4, 3), (5, None), (6, 1), (6, None), (13, 3), (20, 3)):
+        found = resumed(tmp_path / f"{stop} {every}", stop, device, every, FIT, optimizer=RULES[rule])
+        assert everything(found) == everything(whole), (stop, every)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
