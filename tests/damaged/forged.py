@@ -15,7 +15,14 @@ import xpnet as xn
 from xpnet.saving.files import read, write
 
 VALUES: tuple[Any, ...] = (None, True, -1, 0, 1, 10**6, 10**12, 10**30, -5, 1.5, 1e300, "", "x", "Affine", [], {}, [1], [[]])
-VALUES += ({"class": "ReLU"}, {"function": "he_normal"}, "../../etc/passwd", {"tensor": "x"}, {"number": "nan"}, {"number": "x"})
+VALUES += (
+    {"class": "ReLU"},
+    {"function": "he_normal"},
+    "../../etc/passwd",
+    {"tensor": "x"},
+    {"number": "nan"},
+    {"number": "x"},
+)
 X = np.random.default_rng(0).standard_normal((40, 128)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 3, 40)
 FIT: dict[str, Any] = {"epochs": 2, "batch_size": 8, "validation": (X[:9], Y[:9]), "early_stopping": 3, "progress": False}
@@ -111,5 +118,3 @@ def go_on(path: Path) -> None:
     finally:
         for file in folder.iterdir():
             file.unlink()
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -54,6 +55,47 @@ def test_the_mode_is_the_ordinary_one(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", b"secret")
+    (tmp_path / "a").chmod(0o600)
+    write_atomically(tmp_path / "a", b"still")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+def test_a_long_name_will_do(tmp_path: Path) -> None:
+    write_atomically(tmp_path / ("n" * 250), b"x")
+    assert [len(p.name) for p in tmp_path.iterdir()] == [250]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64", ">f4", ">i2"])
+def test_other_types_come_back_as_well(tmp_path: Path, dtype: str) -> None:
+    a = np.arange(6).astype(dtype)
+    write(tmp_path / "a", {"x": a}, {})
+    found = read(tmp_path / "a").arrays["x"]
+    assert found.tolist() == a.tolist()
+    assert found.dtype == a.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize(
+    "a", [np.array(["x"]), np.array([1j]), np.array([{}]), np.zeros(1, "M8[s]"), np.zeros(2, "g")], ids=str
+)
+def test_what_is_no_number_is_refused_by_name(tmp_path: Path, a: np.ndarray) -> None:
+    with pytest.raises(TypeError, match=r"x: an array of .* cannot be saved"):
+        write(tmp_path / "a", {"x": a}, {})
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{", "[" * 100_000, '{"format": {}}'])
+def test_a_text_that_is_no_description(tmp_path: Path, text: str) -> None:
+    from safetensors.numpy import save_file
+
+    from xpnet.saving.files import checksum
+
+    save_file({}, tmp_path / "a", {"xpnet": text, "crc32": str(checksum(text, {}))})
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "a"))):
+        read(tmp_path / "a")
 
 
 def test_every_flipped_byte_is_noticed(tmp_path: Path, rng) -> None:
@@ -153,8 +195,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    mine = [".mine.tmp", "a.tmp", ".a.0123456789abcdef.tmp.txt", "a.safetensors"]
-    for name in [*mine, ".a.safetensors.0123456789abcdef.tmp"]:
+    mine = [".mine.tmp", "a.tmp", ".xpnet-0123456789abcdef.tmp.txt", "a.safetensors"]
+    for name in [*mine, ".xpnet-0123456789abcdef.tmp"]:
         (tmp_path / name).touch()
     remove_left_over(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)

@@ -110,14 +110,89 @@ class Doubled(xn.Layer):
 def test_a_layer_of_ones_own_is_loaded_with_its_class(tmp_path: Path, rng) -> None:
     net = xn.Sequential(xn.Affine(3, init=lambda rng, shape: np.ones(shape)), Doubled(2.5)).build((4,))
     net.save(tmp_path / "net")
-    with pytest.raises(ValueError, match=r"it has a Doubled of your own, from .*: give its class, own=\[Doubled\]"):
+    with pytest.raises(ValueError, match=r"it has a Doubled, which is not xpnet's: give its class, own=\[Doubled\]"):
         xn.load(tmp_path / "net")
-    again = xn.load(tmp_path / "net", own=[Doubled])
+    again = xn.load(tmp_path / "net", own=Doubled)
     x = rng.standard_normal((2, 4)).astype(np.float32)
     np.testing.assert_array_equal(again.predict(x), net.predict(x))
     assert again.layers[1].factor == 2.5
     with pytest.raises(RuntimeError, match=r"lambda> was not saved with the network, only its name"):
         again.build((4,))
+
+
+class Named(xn.Layer):
+    """Keeps an argument under another name."""
+
+    def __init__(self, factor: float = 2.0):
+        self.times = factor
+
+    def forward(self, x: Any, step: Any) -> Any:
+        return x * self.times, None
+
+    def backward(self, dy: Any, cache: None, step: Any) -> Any:
+        return dy * self.times
+
+
+class Holding(Named):
+    """Keeps whatever it is given."""
+
+    def __init__(self, thing: Any):
+        super().__init__()
+        self.thing = thing
+
+
+class Net(xn.Sequential):
+    """A network of one's own, of one number."""
+
+    def __init__(self, width: int):
+        super().__init__(xn.Affine(width), xn.ReLU(), xn.Affine(2))
+        self.width = width
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (Named(3.0), "Named does not keep factor, as an attribute of that name"),
+        (Holding(np.zeros(3)), "layers.1.thing: a ndarray is not kept"),
+        (Holding({1: 2}), "a dict with such keys is not kept"),
+        (Holding({"class": "cat"}), "a dict with such keys is not kept"),
+        (Holding(Path("x")), "thing: a PosixPath is not kept"),
+        (Holding({1, 2}), "thing: a set is not kept"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_file_does_not_hold_is_refused_before_it_is_written(tmp_path: Path, layer: Any, said: str) -> None:
+    net = xn.Sequential(xn.Affine(3), layer).build((4,))
+    with pytest.raises(TypeError, match=said):
+        net.save(tmp_path / "net")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("thing", [float("inf"), {"a": [1, "b"]}, "text", None, (1, (2, 3)), np.float32(0.5)], ids=str)
+def test_options_of_many_kinds_come_back(tmp_path: Path, thing: Any) -> None:
+    xn.Sequential(Holding(thing), xn.Affine(3)).build((4,)).save(tmp_path / "net")
+    found = xn.load(tmp_path / "net", own=[Holding]).layers[0].thing
+    assert found == ({"a": (1, "b")} if isinstance(thing, dict) else thing)
+
+
+def test_a_network_of_ones_own_class(tmp_path: Path, rng) -> None:
+    net, x = Net(5).build((4,)), rng.standard_normal((3, 4)).astype(np.float32)
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match="it has a Net, which is not xpnet's"):
+        xn.load(tmp_path / "net")
+    again = xn.load(tmp_path / "net", own=[Net])
+    assert type(again) is Net
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    class Both(xn.Affine):
+        def build(self, shape: tuple, make: Any) -> tuple:
+            self.weight = make.parameter("weight", (2,), xn.initializers.ones)
+            return super().build(shape, make)
+
+    with pytest.raises(ValueError, match=r"two parameters would be called 0\.weight in the file"):
+        xn.Sequential(Both(2)).build((3,)).save(tmp_path / "net")
 
 
 def test_nothing_is_pickled_and_no_name_in_a_file_is_imported(tmp_path: Path, monkeypatch) -> None:
@@ -126,12 +201,18 @@ def test_nothing_is_pickled_and_no_name_in_a_file_is_imported(tmp_path: Path, mo
     net = xn.Sequential(xn.Affine(2)).build((3,))
     net.save(tmp_path / "net")
     stored = read(tmp_path / "net")
-    for name in ("os:system", "antigravity:Joke", "Trainer", "object", "__class__"):
-        about = {**stored.about, "network": {**stored.about["network"], "layers": [{"class": name, "n_out": 2}]}}
-        write(tmp_path / "bad", stored.arrays, about)
-        with pytest.raises(ValueError, match="of your own"):
+    for name in ("os:system", ":antigravity", "Trainer", "object", "__class__"):
+        write(tmp_path / "bad", stored.arrays, with_change(stored, "layers", [{"class": name, "n_out": 2}]))
+        with pytest.raises(ValueError, match="which is not xpnet's: give its class, own="):
             xn.load(tmp_path / "bad")
     assert "antigravity" not in sys.modules
+
+
+def with_change(stored: Any, key: str, value: Any) -> dict:
+    """What a file says, its network with another value."""
+    net = stored.about["network"]
+    change = {"architecture": {**net["architecture"], "layers": value}} if key == "layers" else {key: value}
+    return {**stored.about, "network": {**net, **change}}
 
 
 CHANGES: list[tuple[str, Any]] = [
@@ -142,6 +223,9 @@ CHANGES: list[tuple[str, Any]] = [
     ("input_shape", None),
     ("dtype", "int8"),
     ("dtype", "nonsense"),
+    ("architecture", {"class": "Affine", "n_out": 2}),
+    ("architecture", 3),
+    ("steps_begun", -5),
     ("seed", -1),
     ("seed", "x"),
     ("steps_begun", "x"),
@@ -164,7 +248,7 @@ CHANGES: list[tuple[str, Any]] = [
 def test_a_description_that_does_not_fit_is_one_clear_error(tmp_path: Path, key: str, value: Any) -> None:
     xn.Sequential(xn.Affine(2)).build((3,)).save(tmp_path / "net")
     stored = read(tmp_path / "net")
-    write(tmp_path / "bad", stored.arrays, {**stored.about, "network": {**stored.about["network"], key: value}})
+    write(tmp_path / "bad", stored.arrays, with_change(stored, key, value))
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'bad'}: no network can be made of it (")):
         xn.load(tmp_path / "bad")
 
@@ -175,7 +259,7 @@ def test_a_description_nested_without_end(tmp_path: Path) -> None:
     layer: dict = {"class": "ReLU"}
     for _ in range(300):
         layer = {"class": "Sequential", "layers": [layer]}
-    write(tmp_path / "bad", stored.arrays, {**stored.about, "network": {**stored.about["network"], "layers": [layer]}})
+    write(tmp_path / "bad", stored.arrays, with_change(stored, "layers", [layer]))
     with pytest.raises(ValueError, match="no network can be made of it"):
         xn.load(tmp_path / "bad")
 
@@ -242,6 +326,25 @@ def test_every_part_is_described_and_made_again() -> None:
     ]
     for part in parts:
         assert repr(describing.make(describing.describe(part), {})) == repr(part)
+
+
+def test_states_that_are_none() -> None:
+    net = xn.Sequential(xn.Affine(2), xn.BatchNorm()).build((3,))
+    for wrong in (net, [1], {0: np.ones(2)}):
+        with pytest.raises(TypeError, match="arrays by name are needed"):
+            net.load_state_dict(wrong)
+    by_name = dict(sorted(net.state_dict().items()))
+    with pytest.raises(ValueError, match="files of safetensors have them sorted by name"):
+        net.load_state_dict(by_name, by_order=True)
+    other = xn.Sequential(xn.Affine(2), xn.BatchNorm()).build((3,), seed=9)
+    other.load_state_dict(net.state_dict(), by_order=True)
+    assert str(other.state_dict()) == str(net.state_dict())
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    xn.Sequential(xn.Affine(2)).build((3,)).save("~/net")
+    assert xn.load("~/net").built
 
 
 def test_tensors_of_several_kinds_are_taken() -> None:

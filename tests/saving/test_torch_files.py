@@ -175,6 +175,36 @@ def test_by_order_the_names_do_not_matter(name: str) -> None:
     agree(net, theirs, x)
 
 
+def test_an_image_made_another_image_has_no_order_in_pytorch() -> None:
+    net = xn.Sequential(xn.Conv2d(2, 1), xn.Reshape((2, 2, 8)), xn.Conv2d(3, 1)).build((4, 4, 2))
+    with pytest.raises(ValueError, match="in an order that PyTorch does not have"):
+        net.state_dict()
+    grey = xn.Sequential(xn.Flatten(), xn.GroupNorm(4), xn.Reshape((6, 4)), xn.Affine(3)).build((6, 4, 1))
+    assert grey.state_dict()["1.weight"].shape == (24,)  # of one channel both orders are the same
+
+
+def test_a_layer_of_ones_own_with_parameters_ends_what_is_known() -> None:
+    class Bent(xn.Layer):
+        def build(self, shape: tuple, make: Any) -> tuple:
+            self.bend = make.parameter("bend", shape, xn.initializers.ones)
+            return shape
+
+        def forward(self, x: Any, step: Any) -> Any:
+            return x * self.bend.value, x
+
+        def backward(self, dy: Any, x: Any, step: Any) -> Any:
+            return dy * self.bend.value
+
+    with pytest.raises(ValueError, match="takes features of a flattened image in an order"):
+        xn.Sequential(xn.Flatten(), Bent(), xn.Affine(3)).build(IMAGE).state_dict()
+
+
+def test_bfloat16_is_read() -> None:
+    net = xn.Sequential(xn.Affine(2)).build((3,))
+    net.load_state_dict(nn.Sequential(nn.Linear(3, 2)).to(torch.bfloat16).state_dict())
+    assert net.parameters.dtype == "float32"
+
+
 def test_an_order_that_pytorch_cannot_give_is_kept_as_it_is(tmp_path: Path) -> None:
     net = xn.Sequential(xn.Flatten(), xn.GroupNorm(4), xn.Affine(3)).build(IMAGE)
     with pytest.raises(ValueError, match="takes features of a flattened image in an order that PyTorch"):

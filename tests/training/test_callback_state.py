@@ -66,7 +66,7 @@ def test_early_stopping(device, values):
 
 def test_early_stopping_before_its_first_epoch():
     state = through_a_file(xn.EarlyStopping().state())
-    assert state == {"best": None, "best_epoch": None, "waited": 0, "snapshot": None}
+    assert state == {"of": [None, 1], "best": None, "best_epoch": None, "waited": 0, "snapshot": None}
 
 
 def test_best_model(tmp_path):

@@ -228,15 +228,19 @@ class Optimizer(Recordable):
         """The rule's own vectors by the names in ``slots``, as long as the network's flat one; none before the first update."""
         return dict(self._vectors)
 
+    @property
+    def schedule(self) -> Schedule:
+        """What gives the learning rate of a step; of a number the constant one."""
+        return self._schedule
+
     def observe(self, loss: float) -> None:
         """Tell the schedule the epoch's loss (for :class:`xpnet.ReduceOnPlateau`)."""
         self._schedule.observe(loss)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it, on the host: updates, what its schedule observed, its own vectors by parameter."""
-        found, whole = {}, self._parameters
-        for name, vector in self._vectors.items():
-            found[name] = whole.cut(self._device.get(vector)) if whole is not None else {}
+        whole: Any = self._parameters
+        found = {name: whole.cut(self._device.get(vector)) for name, vector in self._vectors.items()}
         return {"steps": self.steps, "schedule": self._schedule.state(), "vectors": found}
 
     def restore(self, state: dict[str, Any], parameters: Parameters) -> None:

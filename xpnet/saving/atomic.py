@@ -6,25 +6,28 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+LEFT_OVER = re.compile(r"\.xpnet-[0-9a-f]{16}\.tmp")
 
 
 def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) -> None:
     """Write a file beside its place, have it reach the disk, and rename it: a broken run leaves what was there.
 
-    Its mode is the usual one, by the umask. Raises OSError that names the file.
+    Its mode is that of the file that was there, or the usual one, by the umask. Raises OSError that names the file.
     """
     target = Path(os.path.realpath(Path(path).expanduser()))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".xpnet-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             for part in (parts,) if isinstance(parts, bytes) else parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from xpnet import initializers, layers, losses, optimizers, schedules
 from xpnet.layers.base import Configured
 from xpnet.network import Sequential
+from xpnet.saving.trees import NUMBER, number
 
-CLASS, FUNCTION = "class", "function"
+CLASS, FUNCTION, LOST = "class", "function", "lost"
+OWN = ":"  # before the name of a user's class
 KINDS: dict[str, type] = {
     kind.__name__: kind
     for module in (layers, losses, optimizers, schedules)
@@ -41,27 +44,47 @@ class Lost:
 
 
 def describe(value: Any) -> Any:
-    """A value of a configuration for JSON: numbers, texts, lists; objects as their class and configuration."""
-    if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [describe(item) for item in value]
+    """A value of a configuration for JSON: numbers, texts, lists; objects as their class and configuration.
+
+    What cannot be made again is ``{"lost": why}``, which :func:`lost` finds.
+    """
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return number(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, functools.partial) and _is_ours(value):  # constant(0.1), normal(std=0.5)
-        return {FUNCTION: value.func.__name__.lstrip("_"), **value.keywords}
-    if isinstance(value, functools.partial | Lost | np.ndarray) or inspect.isroutine(value):
-        return {FUNCTION: _name(value)}
-    return {CLASS: _class_name(type(value)), **configuration(value)}
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, Mapping):
+        plain = all(isinstance(key, str) for key in value) and not {CLASS, FUNCTION, LOST, NUMBER} & value.keys()
+        return {key: describe(item) for key, item in value.items()} if plain else {LOST: "a dict with such keys is not kept"}
+    if isinstance(value, functools.partial | Lost) or inspect.isroutine(value):
+        return _function(value)
+    if isinstance(value, Configured) or callable(getattr(value, "forward", None)):
+        return {CLASS: _class_name(type(value)), **configuration(value)}
+    return {LOST: f"a {type(value).__name__} is not kept"}
 
 
 def configuration(part: Any) -> dict[str, Any]:
-    """What an object's constructor was given, children included; nothing for what is no :class:`Configured`."""
-    if not isinstance(part, Configured):
-        return {}
-    return {name: describe(item) for name, item in {**_positional(part), **part.config()}.items()}
+    """What an object's constructor was given, children included, by name."""
+    children, config = _varargs(type(part)), part.config() if isinstance(part, Configured) else {}
+    if children and hasattr(part, children):
+        config = {children: getattr(part, children), **config}
+    found = {name: describe(item) for name, item in config.items()}
+    if _class_name(type(part))[0] == OWN:
+        for missing in _constructor(type(part)) - found.keys():
+            found[missing] = {LOST: f"{type(part).__name__} does not keep {missing}, as an attribute of that name"}
+    return found
+
+
+def lost(found: Any, path: str = "") -> Iterator[str]:
+    """What of a description cannot be made again, and why: "layers.1.table: a ndarray is not kept"."""
+    if isinstance(found, dict) and LOST in found:
+        yield f"{path}: {found[LOST]}"
+    elif isinstance(found, dict | list):
+        for key, item in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from lost(item, f"{path}.{key}" if path else str(key))
 
 
 def make(found: Any, own: Mapping[str, type]) -> Any:
@@ -70,8 +93,12 @@ def make(found: Any, own: Mapping[str, type]) -> Any:
         return tuple(make(item, own) for item in found)
     if not isinstance(found, dict):
         return found
+    if LOST in found:
+        raise ValueError(f"{found[LOST]}, so it cannot be made again")
+    if NUMBER in found:
+        return float(found[NUMBER])
     if FUNCTION in found:
-        return _function(found)
+        return _made_function(found)
     if CLASS not in found:
         return {key: make(item, own) for key, item in found.items()}
     options = {key: make(item, own) for key, item in found.items() if key != CLASS}
@@ -80,51 +107,69 @@ def make(found: Any, own: Mapping[str, type]) -> Any:
     return kind(*children, **options)
 
 
-def by_name(own: Iterable[type]) -> dict[str, type]:
+def take_over(part: Any, found: Mapping[str, Any]) -> None:
+    """Set the options of an object, and of those inside it, to those of a description, where they differ."""
+    now = configuration(part)
+    for name, value in found.items():
+        if name == CLASS or now.get(name) == value or name not in now:
+            continue
+        held = getattr(part, name)
+        several = isinstance(held, tuple | list) and isinstance(value, list)
+        pairs = list(zip(held, value, strict=False)) if several else [(held, value)]
+        if pairs and all(isinstance(a, Configured) and b.get(CLASS) == _class_name(type(a)) for a, b in pairs):
+            for child, described in pairs:
+                take_over(child, described)
+        else:
+            setattr(part, name, make(value, {}))
+
+
+def by_name(own: Iterable[type] | type) -> dict[str, type]:
     """The user's own classes by their names."""
-    return {kind.__name__: kind for kind in own}
+    return {kind.__name__: kind for kind in ((own,) if isinstance(own, type) else own)}
 
 
 def _kind(name: str, own: Mapping[str, type]) -> type:
-    module, _, short = name.rpartition(":")
-    if module and short in own:
+    short = name.removeprefix(OWN)
+    if name.startswith(OWN) and short in own:
         return own[short]
-    if module or name not in KINDS:
-        raise ValueError(f"it has a {short} of your own, from {module or 'another version'}: give its class, own=[{short}]")
+    if name not in KINDS:
+        raise ValueError(f"it has a {short}, which is not xpnet's: give its class, own=[{short}]")
     return KINDS[name]
 
 
-def _function(found: dict[str, Any]) -> Callable:
+def _made_function(found: dict[str, Any]) -> Callable:
     name = found[FUNCTION]
-    options = {key: value for key, value in found.items() if key != FUNCTION}
+    options = {key: make(value, {}) for key, value in found.items() if key != FUNCTION}
     if name not in FUNCTIONS:
         return Lost(name)
     return FUNCTIONS[name](**options) if options else FUNCTIONS[name]
 
 
-def _class_name(kind: type) -> str:
-    return kind.__name__ if KINDS.get(kind.__name__) is kind else f"{kind.__module__}:{kind.__name__}"
-
-
-def _name(value: Any) -> str:
-    """Of a function: the name alone where it is xpnet's, with the module where it is not."""
+def _function(value: Any) -> dict[str, Any]:
+    """Of xpnet's initializers the name and options, ``constant(0.1)``; of others the name alone."""
+    if isinstance(value, functools.partial) and getattr(value.func, "__module__", "") == initializers.__name__:
+        options = {name: describe(item) for name, item in value.keywords.items()}
+        if not list(lost(options)) and not value.args:
+            return {FUNCTION: value.func.__name__.lstrip("_"), **options}
     name = getattr(value, "__name__", type(value).__name__)
     if isinstance(value, Lost) or FUNCTIONS.get(name) is value:
-        return name
-    return f"{getattr(value, '__module__', type(value).__module__)}:{getattr(value, '__qualname__', type(value).__name__)}"
+        return {FUNCTION: name}
+    return {FUNCTION: f"{OWN}{getattr(value, '__qualname__', name)}"}
 
 
-def _is_ours(value: functools.partial) -> bool:
-    scalars = all(isinstance(v, int | float) for v in value.keywords.values())
-    return scalars and not value.args and getattr(value.func, "__module__", "") == initializers.__name__
+def _class_name(kind: type) -> str:
+    return kind.__name__ if KINDS.get(kind.__name__) is kind else f"{OWN}{kind.__name__}"
+
+
+def _constructor(kind: type) -> set[str]:
+    """Names of a constructor's arguments, those of ``**options`` apart."""
+    if kind.__init__ is object.__init__:  # type: ignore[misc]
+        return set()
+    parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    return {p.name for p in parameters if p.kind != p.VAR_KEYWORD} - {"self"}
 
 
 def _varargs(kind: type) -> str:
     """Name of a constructor's ``*layers``; "" where it has none."""
     parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
     return next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "")
-
-
-def _positional(part: Any) -> dict[str, Any]:
-    name = _varargs(type(part))
-    return {name: getattr(part, name)} if name and hasattr(part, name) else {}

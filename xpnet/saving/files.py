@@ -16,9 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialized
 
 from xpnet.saving.atomic import write_atomically
+from xpnet.saving.trees import storable
 
 FORMAT = 1
-DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
 class Damaged(ValueError):
@@ -48,7 +49,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapp
     """Write arrays and what JSON holds about them, atomically. OSError where the file cannot be written."""
     from xpnet import __version__
 
-    ordered = {name: np.asarray(a, order="C") for name, a in arrays.items()}  # of others safetensors 0.8.0 writes other numbers
+    ordered = {name: storable(a, name) for name, a in arrays.items()}
     versions = {"xpnet": __version__, "numpy": np.__version__, "python": platform.python_version()}
     text = json.dumps({"format": FORMAT, "versions": versions, **about}, allow_nan=False)
     metadata = {"xpnet": text, "crc32": str(checksum(text, ordered))}
@@ -57,10 +58,9 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapp
 
 def read(path: str | os.PathLike) -> Stored:
     """All of a file, from whichever program; raises OSError where it is not there, and :class:`Damaged`."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{os.fspath(path)} is {'a folder' if Path(path).is_dir() else 'not there'}, no safetensors file"
-        )
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{os.fspath(path)} is {'a folder' if path.is_dir() else 'not there'}, no safetensors file")
     try:
         with safe_open(path, framework="np") as file:
             metadata, names = file.metadata() or {}, list(file.keys())
@@ -74,7 +74,10 @@ def read(path: str | os.PathLike) -> Stored:
         return Stored(arrays, None)
     if str(checksum(text, arrays)) != metadata.get("crc32"):
         raise Damaged(f"{os.fspath(path)} is damaged: its checksum does not agree with what it holds")
-    about = json.loads(text)
+    with reading(path, "what is said in it is not understood"):
+        about = json.loads(text)
+        if not isinstance(about, dict):
+            raise TypeError(f"a {type(about).__name__} is no description")
     if (number := about.get("format")) != FORMAT:
         raise ValueError(
             f"{os.fspath(path)} has format {number!r}, this xpnet reads {FORMAT}: it is by {about.get('versions')}"

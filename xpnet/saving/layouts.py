@@ -65,19 +65,23 @@ class Layout:
         owners = {p.name: layer for layer in net.walk() for p in vars(layer).values() if isinstance(p, Parameter)}
         self._shapes = {p.name: p.shape for p in parameters}
         self._places = {name: _place(name, owners.get(name), shape, used) for name, shape in self._shapes.items()}
+        taken = [place.name for place in self._places.values()]
+        if twice := [name for name in taken if taken.count(name) > 1]:
+            raise ValueError(f"two parameters would be called {twice[0]} in the file: give the layer's own another name")
 
     def to_torch(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
         """Some or all of the parameters, or arrays of their shapes such as an optimizer's, by xpnet's names."""
-        return {self._places[name].name: self._places[name].to_torch(a) for name, a in arrays.items()}
+        found = {self._places[name].name: self._places[name].to_torch(a) for name, a in arrays.items()}
+        return {name: found[name] for name in self._ranked() if name in found}
 
     def from_torch(self, arrays: Mapping[str, np.ndarray], what: str, *, names: Iterable[str] | None = None) -> Arrays:
         """The inverse, by xpnet's names, all or ``names``; ValueError where one is missing, unknown or of another shape."""
         wanted = {self._places[name].name: name for name in (self._shapes if names is None else names)}
         given = {name: a for name, a in arrays.items() if name.rpartition(".")[2] != IGNORED}
         if missing := [name for name in wanted if name not in given]:
-            raise ValueError(f"{what} has no {_listed(missing)}; it has {_listed(list(given))}")
+            raise ValueError(f"{what} has no {listed(missing)}; it has {listed(list(given))}")
         if unknown := [name for name in given if name not in wanted]:
-            raise ValueError(f"{what} has {_listed(unknown)}, which the network has not; it has {_listed(list(wanted))}")
+            raise ValueError(f"{what} has {listed(unknown)}, which the network has not; it has {listed(list(wanted))}")
         for theirs, ours in wanted.items():
             needed = self._places[ours].shape(self._shapes[ours])
             if given[theirs].shape != needed:
@@ -91,7 +95,14 @@ class Layout:
         values = [a for name, a in arrays.items() if name.rpartition(".")[2] != IGNORED]
         names = self._ranked()
         if len(values) != len(names):
-            raise ValueError(f"{what} has {len(values)} arrays, the network {len(names)}: {_listed(names)}")
+            raise ValueError(f"{what} has {len(values)} arrays, the network {len(names)}: {listed(names)}")
+        leaves = [name.rpartition(".")[2] for name in arrays if name.rpartition(".")[2] != IGNORED]
+        for given, wanted in zip(leaves, (name.rpartition(".")[2] for name in names), strict=True):
+            if given in ORDER and given != wanted:
+                raise ValueError(
+                    f"{what} has {listed(leaves)} one after another, the network {listed(names)}: give them as "
+                    f"module.state_dict() does (files of safetensors have them sorted by name)"
+                )
         return dict(zip(names, values, strict=True))
 
     def _ranked(self) -> list[str]:
@@ -115,5 +126,5 @@ def _place(name: str, layer: Layer | None, shape: Shape, used: Mapping[str, Used
     return Place(f"{path}.{names.get(leaf, leaf)}" if path else names.get(leaf, leaf), axes, used.get(name, Used()))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"

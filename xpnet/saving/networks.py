@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import Device, resolve
+from xpnet.checks import check_seed
 from xpnet.network import Sequential, check_shape
-from xpnet.saving.describing import by_name, configuration, make
+from xpnet.saving.describing import by_name, describe, lost, make
 from xpnet.saving.files import Stored, read, reading, write
 from xpnet.saving.layouts import Arrays, Layout
 from xpnet.saving.orders import NoPyTorchOrder
@@ -21,13 +22,31 @@ PYTORCH, OURS = "pytorch", "channels-last"  # the order of features of flattened
 def save(
     path: str | os.PathLike, net: Sequential, about: Mapping[str, Any] | None = None, arrays: Arrays | None = None
 ) -> None:
-    """Write a network; ``about`` and ``arrays`` go into the file as well. A net on a device is copied to the host."""
-    layout, order = layout_of(net)
-    tensors = {**layout.to_torch(net.parameters.snapshot()), **(arrays or {})}
-    write(path, tensors, {"network": description(net), "order": order, **(about or {})})
+    """Write a network; what ``about`` says goes into the file as well. A net on a device is copied to the host.
+
+    TypeError, before anything is written, where a layer has options that a file does not hold.
+    """
+    _built(net)
+    found = description(net)
+    if reasons := list(lost(found["architecture"])):
+        raise TypeError(f"the network could not be made again from a file: {'; '.join(reasons[:3])}. Nothing was written")
+    write_network(path, net, layout_of(net), found, about or {}, {})
 
 
-def load(path: str | os.PathLike, device: str | Device = "cpu", *, own: Iterable[type] = ()) -> Sequential:
+def write_network(
+    path: str | os.PathLike,
+    net: Sequential,
+    layout: tuple[Layout, str],
+    found: Mapping[str, Any],
+    about: Mapping[str, Any],
+    arrays: Arrays,
+) -> None:
+    """Write a network as ``found`` describes it, with whatever else."""
+    tensors = {**layout[0].to_torch(net.parameters.snapshot()), **arrays}
+    write(path, tensors, {"network": found, "order": layout[1], **about})
+
+
+def load(path: str | os.PathLike, device: str | Device = "cpu", *, own: Iterable[type] | type = ()) -> Sequential:
     """The network in a file that :meth:`Sequential.save`, a checkpoint or ``xpnet train --save`` wrote, built on a device.
 
     It does not matter on which device it was trained. ``own``: the classes of layers of your own that it has.
@@ -36,8 +55,10 @@ def load(path: str | os.PathLike, device: str | Device = "cpu", *, own: Iterable
     return network_in(read(path), path, device, own)
 
 
-def network_in(stored: Stored, path: str | os.PathLike, device: str | Device = "cpu", own: Iterable[type] = ()) -> Sequential:
-    """The network in what was read from a file."""
+def network_in(
+    stored: Stored, path: str | os.PathLike, device: str | Device = "cpu", own: Iterable[type] | type = ()
+) -> Sequential:
+    """The network in what was read from a file; arguments as of :func:`load`."""
     if stored.about is None:
         raise ValueError(
             f"{os.fspath(path)} holds arrays only, no network by xpnet: build one and give it "
@@ -54,13 +75,23 @@ def state_dict(net: Sequential) -> Arrays:
 
 def load_state_dict(net: Sequential, state: Mapping[str, Any], *, by_order: bool = False) -> None:
     layout, what = Layout(net, *_built(net)), "load_state_dict: the state"
-    arrays = {name: as_host(a) for name, a in state.items()}
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise TypeError(
+            f"load_state_dict({type(state).__name__}): arrays by name are needed, as module.state_dict() gives them"
+        )
+    arrays = {name: as_host(a, f"load_state_dict: {name}") for name, a in state.items()}
     net.parameters.restore(layout.from_torch(layout.in_order(arrays, what) if by_order else arrays, what))
 
 
-def as_host(a: Any) -> np.ndarray:
-    """A NumPy array of an array or of a PyTorch tensor."""
-    return np.asarray(a.detach().cpu() if hasattr(a, "detach") else a)
+def as_host(a: Any, name: str = "") -> np.ndarray:
+    """A NumPy array of an array or of a PyTorch tensor; of bfloat16, which NumPy has not, in float32."""
+    if not hasattr(a, "detach"):
+        return np.asarray(a)
+    tensor = a.detach().cpu()
+    try:
+        return np.asarray(tensor.float() if "bfloat16" in str(tensor.dtype) else tensor)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"{name} is no array of numbers that NumPy has ({error})") from error
 
 
 def layout_of(net: Sequential) -> tuple[Layout, str]:
@@ -74,7 +105,7 @@ def layout_of(net: Sequential) -> tuple[Layout, str]:
 def description(net: Sequential) -> dict[str, Any]:
     """What a network is, apart from its numbers."""
     return {
-        **configuration(net),
+        "architecture": describe(net),
         "input_shape": list(net.input_shape),
         "dtype": net.parameters.dtype.name,
         "seed": net.seed,
@@ -91,14 +122,16 @@ def parameters_in(stored: Stored) -> Arrays:
 def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential:
     about: Any = stored.about
     found = about["network"]
-    net, shape = Sequential(*make(found["layers"], own)), check_shape(found["input_shape"])
+    net, shape = make(found["architecture"], own), check_shape(found["input_shape"])
+    if not isinstance(net, Sequential) or about["order"] not in (PYTORCH, OURS):
+        raise ValueError(f"a {type(net).__name__} in the order {about['order']!r}")
 
     def values(entries: list) -> Arrays:
         layout = Layout(net, shape, entries, permutes=about["order"] == PYTORCH)
         return layout.from_torch(parameters_in(stored), "the file")
 
     net.build_from(shape, values, device=device, dtype=found["dtype"], seed=found["seed"])
-    net.count_step(by=found["steps_begun"])
+    net.count_step(by=check_seed(found["steps_begun"]))
     if found["frozen"]:
         net.parameters.freeze(*found["frozen"])
     return net

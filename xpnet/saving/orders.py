@@ -33,6 +33,11 @@ class Image(NamedTuple):
         return np.arange(np.prod(self.shape, dtype=np.int64)).reshape(self.shape).transpose(2, 0, 1).reshape(-1)
 
 
+def of_image(shape: Shape) -> Image | None:
+    """The order of an image's features; None where both are the same: one channel, or one pixel."""
+    return None if shape[2] == 1 or shape[:2] == (1, 1) else Image(shape)
+
+
 class Parts(NamedTuple):
     """Features that are others' side by side: of each its width, and its order (None: the same in both)."""
 
@@ -117,6 +122,8 @@ def _through(layer: Layer, shape: Shape, out: Shape, edge: Edge, found: dict[str
         edge.join(Edge(fixed=True), layer)  # its groups are of neighbours
     elif isinstance(layer, layers.BatchNorm | layers.LayerNorm) and len(shape) == 1:
         found.update({p.name: Used(gives=edge) for p in own})
+    elif type(layer).__module__.partition(".")[0] != "xpnet" and (own or any(layer.walk())):
+        edge.join(Edge(fixed=True), layer)  # of a user's own nothing is known
     return edge if out == shape and (len(shape) == 1 or not own) else Edge()
 
 
@@ -134,11 +141,14 @@ def _joined(layer: Branches, shape: Shape, edge: Edge, found: dict[str, Used]) -
 
 
 def _reshaped(layer: Layer, shape: Shape, out: Shape, edge: Edge) -> Edge:
-    """Between images and rows PyTorch's order is that of its channels; other shapes are alike in both."""
+    """Between images and rows PyTorch's order is that of its channels; other shapes but images are alike in both."""
     if shape == out:
         return edge
-    if len(out) == IMAGE and len(shape) == 1:
-        edge.join(Edge(Image(out)), layer)
-    elif len(shape) == 1:
-        edge.join(Edge(fixed=True), layer)
-    return Edge(Image(shape)) if len(shape) == IMAGE and len(out) == 1 else Edge()
+    before, after = (of_image(s) if len(s) == IMAGE else None for s in (shape, out))
+    if len(shape) == 1:
+        edge.join(Edge(after, fixed=True), layer)
+    elif len(out) == 1:
+        return Edge(before, fixed=True)
+    elif before or after:
+        raise NoPyTorchOrder(f"{layer!r} takes the numbers of {shape} to {out} in an order that PyTorch does not have")
+    return Edge()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-ARRAY, NUMBER = "tensor", "number"  # keys of what stands for an array, and for a number that JSON does not have
+ARRAY, NUMBER = "__tensor__", "__number__"  # keys of what stands for an array, and for a number that JSON does not have
 
 
 def split(tree: Any, arrays: Arrays, path: str) -> Any:
@@ -24,15 +24,29 @@ def split(tree: Any, arrays: Arrays, path: str) -> Any:
     if isinstance(tree, list | tuple):
         return [split(value, arrays, f"{path}.{i}") for i, value in enumerate(tree)]
     if isinstance(tree, np.ndarray):
-        arrays[path] = tree
+        if path in arrays:
+            raise TypeError(f"{path}: two arrays have this path, by keys with points in them")
+        arrays[path] = storable(tree, path)
         return {ARRAY: path}
     if isinstance(tree, np.generic):
         tree = tree.item()
     if isinstance(tree, float) and not math.isfinite(tree):
-        return {NUMBER: repr(tree)}
+        return number(tree)
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(f"{path}: a {type(tree).__name__} cannot be saved, only numbers, texts, NumPy arrays, lists and dicts")
+
+
+def number(value: float) -> dict[str, str]:
+    """A number that JSON does not have."""
+    return {NUMBER: repr(value)}
+
+
+def storable(a: np.ndarray, name: str) -> np.ndarray:
+    """The array as a file holds it: C-ordered, in the machine's byte order; TypeError for what is not numbers."""
+    if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
+        raise TypeError(f"{name}: an array of {a.dtype} cannot be saved: whole numbers, floats of up to 64 bits, booleans")
+    return np.asarray(a, a.dtype.newbyteorder("="), order="C")  # of others safetensors 0.8.0 writes other numbers
 
 
 def join(tree: Any, arrays: Arrays) -> Any:

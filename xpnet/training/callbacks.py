@@ -86,10 +86,14 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """As :meth:`Callback.state`."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"of": [self.monitor, self._sign], "best": self.best, "best_epoch": self.best_epoch}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """As :meth:`Callback.restore`."""
+        """As :meth:`Callback.restore`; ValueError where another number was watched."""
+        if state["of"] != [self.monitor, self._sign]:
+            raise ValueError(
+                f"it watched {state['of'][0] or 'the loss'}, now it is {self.monitor or 'the loss'}: watch the same"
+            )
         best, epoch = state["best"], state["best_epoch"]
         self.best, self.best_epoch = (None, None) if best is None else (float(best), int(epoch))
 
@@ -110,6 +114,8 @@ def as_callback(callback: Any) -> Callback:
     """A callback as it is, a function wrapped."""
     if isinstance(callback, type):
         raise TypeError(f"callbacks: {callback.__name__} is a class: write {callback.__name__}(...)")
+    if isinstance(callback, Callback) and not (callable(callback.state) and callable(callback.restore)):
+        raise TypeError(f"callbacks: {type(callback).__name__} has an attribute named state or restore, which are its methods")
     return callback if isinstance(callback, Callback) else FromFunction(callback)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import re
 import signal
@@ -16,16 +18,22 @@ from xpnet.checks import check_count, check_folder_place
 from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
 from xpnet.saving.files import Damaged, Stored, read, reading
+from xpnet.schedules import Schedule
 from xpnet.training.callbacks import Record, Watch
-from xpnet.training.run import POSITION, Run
-from xpnet.training.settings import differences, settings_of
+from xpnet.training.run import Run, check_position
+from xpnet.training.settings import differences, parts_of, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE, LOG = "training", "log.jsonl"
+TAKEN = ("format", "versions", "network", "order", STATE)  # in what a file says about itself
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C, after a checkpoint was written."""
+    """Training was stopped by Ctrl-C, after a checkpoint was written; ``where`` says where: "in epoch 2, after step 3 of 5"."""
+
+    def __init__(self, where: str, folder: Path):
+        super().__init__(f"stopped {where}; saved in {folder}: fit with the same arguments and resume=True goes on")
+        self.where, self.folder = where, folder
 
 
 class Checkpoints:
@@ -36,7 +44,7 @@ class Checkpoints:
     Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice stops at once.
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
-    is to be kept beside them. Writing waits for the device, and is atomic.
+    is to be kept beside them. Writing waits for the device, and is atomic. A folder is for one training at a time.
     """
 
     def __init__(
@@ -49,9 +57,14 @@ class Checkpoints:
         mode: str | None = None,
         about: Mapping[str, Any] | None = None,
     ):
-        self.folder = Path(folder).expanduser()
+        if not os.fspath(folder):
+            raise ValueError("Checkpoints(''): the name of a folder is needed")
+        self.folder = Path(folder).expanduser().absolute()
         self.every = None if every is None else check_count("Checkpoints(every", every)
         self.keep, self.about = check_count("Checkpoints(keep", keep), dict(about or {})
+        if unfit := [name for name in self.about if name in TAKEN]:
+            raise ValueError(f"Checkpoints(about): {unfit[0]} is what the file says of itself: choose another name")
+        json.dumps(self.about, allow_nan=False)  # raises what is wrong with it
         self.monitor, self.mode = monitor, mode
         self._forget()
 
@@ -60,12 +73,14 @@ class Checkpoints:
         self._best_name: str | None = None
         self._since = 0
         self._asked_to_stop = False
+        #: The checkpoint from which the last ``fit`` went on.
+        self.resumed_from: Path | None = None
 
     @property
     def files(self) -> list[Path]:
-        """The checkpoints, oldest first; their number is that of the updates done."""
-        found = {path: NAME.fullmatch(path.name) for path in self.folder.glob("checkpoint-*")}
-        return sorted((path for path, match in found.items() if match), key=lambda path: int(NAME.fullmatch(path.name)[1]))  # type: ignore[index]
+        """The checkpoints, oldest first; their number is that of the steps done."""
+        found = [(int(match[1]), path) for path in self.folder.glob("checkpoint-*") if (match := NAME.fullmatch(path.name))]
+        return [path for _, path in sorted(found)]
 
     @property
     def best(self) -> Path | None:
@@ -80,10 +95,13 @@ class Checkpoints:
     def begin(self, run: Run, resume: bool) -> None:
         """Make the folder ready, and go back to its newest checkpoint where training is to go on.
 
-        ValueError or OSError, before anything is changed, where the folder cannot be written to, has checkpoints of another
-        training, or of any if ``resume`` is False.
+        ValueError or OSError, before anything is changed, where the folder has checkpoints of another training, or of any if
+        ``resume`` is False.
         """
         self._forget()
+        schedule = type(run.trainer.optimizer.schedule)
+        if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:
+            raise TypeError(f"{schedule.__name__} observes losses: give it state() and restore(state), for checkpoints")
         self._run, self._settings = run, settings_of(run)
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.files and not resume:
@@ -119,6 +137,8 @@ class Checkpoints:
         with reading(path, "no training can go on from it"):
             state = trees.join(about[STATE], stored.arrays)
             unlike = differences(state["settings"], self._settings)
+            now = {**state["settings"], "parts": state["parts"]}  # as callbacks have changed them: in a notebook they still are
+            unlike = unlike and differences(now, self._settings)
         if unlike:
             raise ValueError(
                 f"{path} is of another training: {'; '.join(unlike[:5])}. Go on with the same settings and data, or train in "
@@ -126,48 +146,51 @@ class Checkpoints:
             )
         with reading(path, "no training can go on from it"):
             values = self._checked(state, stored, os.fspath(path))
-            best, (seed, steps_begun) = state["best"], (about["network"][name] for name in ("seed", "steps_begun"))
-            self._watch.restore(best["watch"])
-            self._best_name = best["name"]
+            self._watch.restore(state["best"]["watch"])
+            self._best_name = state["best"]["name"]
             net = self._run.trainer.net
             net.parameters.restore(values)
-            net.seed = seed
+            net.seed, steps_begun = about["network"]["seed"], about["network"]["steps_begun"]
             net.count_step(by=steps_begun - net.steps_begun)
             self._run.restore(state, path)
+        self._settings, self.resumed_from = state["settings"], path
+        for later in self.files[self.files.index(path) + 1 :]:  # damaged: out of the way of those to come
+            later.rename(later.with_suffix(".damaged"))
 
     def _checked(self, state: dict[str, Any], stored: Stored, what: str) -> trees.Arrays:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
-        for name, kind in POSITION.items():
-            if not isinstance(state[name], kind):
-                raise TypeError(f"{name} is a {type(state[name]).__name__}")
-        if state["losses"].shape != (state["step"],) or not 0 <= state["step"] <= self._run.steps:
-            raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {self._run.steps}")
-        if state["optimizer"]["vectors"].keys() not in (set(), set(self._run.trainer.optimizer.slots)):
+        run, optimizer = self._run, self._run.trainer.optimizer
+        check_position(state, run)
+        copy.deepcopy(optimizer.schedule).restore(state["optimizer"]["schedule"])
+        name = state["best"]["name"]
+        if not (name is None or NAME.fullmatch(name)) or type(stored.about["network"]["steps_begun"]) is not int:  # type: ignore[index]
+            raise ValueError(f"the best is {name!r}")
+        vectors, trainable = state["optimizer"]["vectors"], [p.name for p in run.trainer.net.parameters.trainable]
+        if vectors.keys() not in (set(), set(optimizer.slots)):
             raise TypeError("vectors of another rule")
-        net = self._run.trainer.net
-        layout, _ = networks.layout_of(net)
-        vectors, trainable = state["optimizer"]["vectors"], [p.name for p in net.parameters.trainable]
+        layout, _ = networks.layout_of(run.trainer.net)
         for name in vectors:
             vectors[name] = layout.from_torch(vectors[name], f"{what}: {name}", names=trainable)
         return layout.from_torch(networks.parameters_in(stored), what)
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Inside, the first Ctrl-C only asks for the end of the step under way."""
+    def keeping(self) -> Iterator[None]:
+        """Inside, the first Ctrl-C only asks for the end of the step under way; afterwards the run is let go of."""
         mine = threading.current_thread() is threading.main_thread()
-        if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield  # whoever has a handler of their own keeps it
-            return
-
-        def ask(number: int, frame: Any) -> None:
-            self._asked_to_stop = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        signal.signal(signal.SIGINT, ask)
+        takes = mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is somebody's own: kept
+        if takes:
+            signal.signal(signal.SIGINT, self._ask)
         try:
             yield
+            self._stop_if_asked()
         finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if takes:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            del self._run
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked_to_stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def after_step(self) -> None:
         """Write one where it is time, or where Ctrl-C asked for it: then raise. An epoch's end is :meth:`after_epoch`'s."""
@@ -180,7 +203,11 @@ class Checkpoints:
 
     def after_epoch(self, record: Record) -> None:
         """Write one after an epoch, unless only steps count and it is neither the best nor the last."""
-        better = self._watch.improved(record)
+        try:
+            better = self._watch.improved(record)
+        except ValueError:  # there is no such number: the epoch is kept nevertheless
+            self._write()
+            raise
         if better:
             self._best_name = self._path.name
         if better or self._run.finished or self._asked_to_stop or self.every is None or self._since >= self.every:
@@ -189,33 +216,33 @@ class Checkpoints:
 
     def _write(self) -> None:
         net = self._run.trainer.net
-        layout, _ = networks.layout_of(net)
+        layout = networks.layout_of(net)
         best = {"watch": self._watch.state(), "name": self._best_name}
-        state: dict[str, Any] = {**self._run.state(), "settings": self._settings, "best": best}
+        state: dict[str, Any] = {
+            **self._run.state(),
+            "settings": self._settings,
+            "parts": parts_of(self._run.trainer),
+            "best": best,
+        }
         vectors = state["optimizer"]["vectors"]
-        state["optimizer"]["vectors"] = {name: layout.to_torch(found) for name, found in vectors.items()}
+        state["optimizer"]["vectors"] = {name: layout[0].to_torch(found) for name, found in vectors.items()}
         arrays: trees.Arrays = {}
-        tree = trees.split(state, arrays, STATE)
-        networks.save(self._path, net, {**self.about, STATE: tree}, arrays)
+        about = {**self.about, STATE: trees.split(state, arrays, STATE)}
+        networks.write_network(self._path, net, layout, networks.description(net), about, arrays)
         self._since = 0
         for path in self.files[: -self.keep]:
             if path.name != self._best_name:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"checkpoint-{self._run.trainer.optimizer.steps:09d}.safetensors"
+        return self.folder / f"checkpoint-{self._run.updates:09d}.safetensors"
 
     def _stop_if_asked(self) -> None:
         if self._asked_to_stop:
-            run = self._run
-            epoch, step = (
-                run.trainer.epoch + (run.step > 0),
-                f", after step {run.step} of {run.steps}" if run.step else "",
-            )
-            raise Interrupted(
-                f"stopped in epoch {epoch}{step}; saved in {self.folder}: fit with the same arguments and resume=True goes on"
-            )
+            self._asked_to_stop, run = False, self._run
+            step = f", after step {run.step} of {run.steps}" if run.step else ""
+            raise Interrupted(f"in epoch {run.trainer.epoch + (run.step > 0)}{step}", self.folder)
 
 
 def as_checkpoints(checkpoints: Checkpoints | str | os.PathLike | None, resume: bool) -> Checkpoints | None:

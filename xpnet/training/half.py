@@ -48,7 +48,7 @@ class Half:
 
     def __init__(self, net: Sequential, loss_scale: float | str):
         check_layers(net)
-        self._scale = LossScale(loss_scale)
+        self.loss_scale, self._scale = loss_scale, LossScale(loss_scale)
         self._told = 0  # skipped steps that were reported
         self._twin: Twin | None = None
 

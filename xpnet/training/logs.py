@@ -37,14 +37,15 @@ class JSONLog(Callback):
 
     def __init__(self, path: str | os.PathLike):
         self.path = path
+        self._path = Path(path).expanduser().absolute()
 
     def check(self, names: Sequence[str]) -> None:
-        check_file_place(self.path, "JSONLog")
+        check_file_place(self._path, "JSONLog")
 
     def begin(self, trainer: Trainer) -> None:
         columns = trainer.history
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        path = Path(self.path)
+        path = self._path
         path.parent.mkdir(parents=True, exist_ok=True)
         earlier = by_epoch(path)
         lines = [with_additions(json_line(record, trainer.device), earlier) for record in records]
@@ -52,7 +53,7 @@ class JSONLog(Callback):
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         line = json_line(record, trainer.device)
-        with open(self.path, "a", encoding="utf-8", newline="\n") as file:  # each time: nothing stays open or in a buffer
+        with open(self._path, "a", encoding="utf-8", newline="\n") as file:  # each time: nothing stays open or in a buffer
             file.write(line)
 
 
@@ -70,15 +71,16 @@ class TensorBoardLog(Callback):
 
     def __init__(self, folder: str | os.PathLike, histograms: bool = False):
         self.folder, self.histograms = folder, histograms
+        self._folder = Path(folder).expanduser().absolute()
 
     def check(self, names: Sequence[str]) -> None:
         load("tensorboardX", "tensorboard")
-        check_folder_place(Path(self.folder), "TensorBoardLog")
+        check_folder_place(self._folder, "TensorBoardLog")
 
     def begin(self, trainer: Trainer) -> None:
         writer = load("tensorboardX", "tensorboard").SummaryWriter
         unique = f".{time.time_ns()}"  # its files are called by the second: the next fit may begin within it
-        self._writer = writer(os.fspath(self.folder), purge_step=trainer.epoch + 1, filename_suffix=unique)
+        self._writer = writer(os.fspath(self._folder), purge_step=trainer.epoch + 1, filename_suffix=unique)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         epoch = record["epoch"]
@@ -106,7 +108,7 @@ class BestModel(Callback):
 
     def __init__(self, path: str | os.PathLike, monitor: str | None = None, mode: str | None = None):
         self.path, self.monitor, self.mode = path, monitor, mode
-        self._watch = Watch("BestModel", monitor, mode)
+        self._path, self._watch = Path(path).expanduser().absolute(), Watch("BestModel", monitor, mode)
 
     @property
     def best(self) -> float | None:
@@ -120,14 +122,14 @@ class BestModel(Callback):
 
     def check(self, names: Sequence[str]) -> None:
         self._watch.check(names)
-        check_file_place(self.path, "BestModel")
+        check_file_place(self._path, "BestModel")
 
     def begin(self, trainer: Trainer) -> None:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if self._watch.improved(record):
-            trainer.net.save(self.path)
+            trainer.net.save(self._path)
 
     def state(self) -> dict[str, Any]:
         return self._watch.state()

@@ -13,10 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from xpnet.backends.device import Array
+from xpnet.saving.describing import describe
 from xpnet.saving.files import reading
 from xpnet.training.callbacks import Callback, Record
 from xpnet.training.data import Prepared
 from xpnet.training.feed import Feed, row_order
+from xpnet.training.settings import change_parts
 
 if TYPE_CHECKING:
     from xpnet.training.checkpoints import Checkpoints
@@ -27,6 +29,7 @@ POSITION = {  # what a checkpoint holds of a run, and of which types
     "first": int,
     "step": int,
     "stopped": bool,
+    "parts": dict,
     "rate": float,
     "seconds": float,
     "losses": np.ndarray,
@@ -42,7 +45,8 @@ class Run:
 
     ``first`` counts the trainer's epochs before this call of ``fit``, ``step`` the steps done of the epoch under way,
     ``losses`` has theirs, on the device. ``rate`` is the learning rate with which the epoch began, ``seconds`` what it has
-    taken so far, ``stopped`` whether a callback has ended the training.
+    taken so far. ``stopped`` says that a callback has ended the training, for good if it is one that a checkpoint remembers:
+    where :class:`EarlyStopping` has, it does not go on; where a function has that watches the clock, it does.
     """
 
     losses: Array
@@ -63,9 +67,11 @@ class Run:
         self.trainer, self.data, self.held_out, self.callbacks, self.keeper = trainer, data, held_out, callbacks, keeper
         self.epochs, self.size, self.shuffle, self.per_sample = epochs, size, shuffle, per_sample
         self.steps = -(-len(data.x) // size)  # an epoch
-        self.first, self.step, self.stopped = trainer.epoch, 0, False
+        self.first, self.step = trainer.epoch, 0
+        self.stopped: Sequence[Callback] = ()  # by these
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
         self._states: Sequence[dict[str, Any]] = ()  # of callbacks, in the checkpoint
+        self._ended = False  # by a callback, before the checkpoint
 
     def go(self, progress: bool) -> None:
         """Train from where it is until the epochs are complete or a callback ends it."""
@@ -76,9 +82,8 @@ class Run:
                 callback.begin(trainer)
                 begun.callback(callback.finish, trainer)
             self._restore_callbacks()
-            done = (trainer.epoch - self.first) * self.steps + self.step
             total, hidden = self.epochs * self.steps, None if progress else True
-            bar = begun.enter_context(tqdm(total=total, initial=done, unit="step", disable=hidden, leave=False))
+            bar = begun.enter_context(tqdm(total=total, initial=self.updates, unit="step", disable=hidden, leave=False))
             while not self.finished:
                 record = self._epoch(feed, bar)
                 if self.held_out is not None:
@@ -91,7 +96,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.stopped or self.trainer.epoch >= self.first + self.epochs
+        return self._ended or bool(self.stopped) or self.trainer.epoch >= self.first + self.epochs
+
+    @property
+    def updates(self) -> int:
+        """Steps done since it began."""
+        return (self.trainer.epoch - self.first) * self.steps + self.step
 
     @property
     def seconds(self) -> float:
@@ -138,37 +148,60 @@ class Run:
             "epoch": trainer.epoch,
             "first": self.first,
             "step": self.step,
-            "stopped": self.stopped,
+            "stopped": self._ended or any(callback.state() for callback in self.stopped),
             "rate": self.rate,
             "seconds": self.seconds,
             "losses": trainer.device.get(self.losses)[: self.step],
             "history": trainer.history,
             "optimizer": trainer.optimizer.state(),
             "half": trainer.half.state() if trainer.half else None,
-            "callbacks": [{"class": type(c).__name__, "state": c.state()} for c in self.callbacks],
+            "callbacks": [{**kind_of(callback), "state": callback.state()} for callback in self.callbacks],
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they begin."""
         trainer = self.trainer
+        change_parts(trainer, state["parts"])
         trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
         trainer.optimizer.restore(state["optimizer"], trainer.net.parameters)
         if trainer.half:
             trainer.half.restore(state["half"])
-        self.first, self.step, self.stopped = state["first"], state["step"], state["stopped"]
+        self.first, self.step, self._ended = state["first"], state["step"], state["stopped"]
         self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
         self._states, self._path = state["callbacks"], path
         self._earlier = np.asarray(state["losses"]) if self.step else None
 
     def _restore_callbacks(self) -> None:
-        """Give callbacks what the checkpoint holds of those of the same class, one after another; others begin afresh."""
+        """Give callbacks what the checkpoint holds of their class, if it can be with the same options; others begin."""
         left, self._states = list(self._states), ()
-        for callback in self.callbacks:
-            name = type(callback).__name__
-            with reading(self._path, f"what it holds of {name} is of no use") if left else contextlib.nullcontext():
-                mine = next((i for i, state in enumerate(left) if state["class"] == name), None)
+        for callback in self.callbacks if left else ():
+            kind = kind_of(callback)
+            with reading(self._path, f"what it holds of {kind['class']} is of no use"):
+                same = [state for state in left if state["class"] == kind["class"]]
+                mine = next((state for state in same if state["options"] == kind["options"]), same[0] if same else None)
                 if mine is not None:
-                    callback.restore(left.pop(mine)["state"])
+                    left.remove(mine)
+                    callback.restore(mine["state"])
+
+
+def check_position(state: dict[str, Any], run: Run) -> None:
+    """Refuse what no run can have written: ValueError, TypeError or KeyError."""
+    for name, kind in POSITION.items():
+        if not isinstance(state[name], kind):
+            raise TypeError(f"{name} is a {type(state[name]).__name__}")
+    steps, counts = state["optimizer"]["steps"], [state[name] for name in ("first", "epoch", "step")]
+    if type(steps) is not int or min(steps, *counts) < 0 or counts[0] > counts[1]:
+        raise ValueError(f"{steps} updates, {counts[1]} epochs, the first {counts[0]}")
+    if state["losses"].shape != (state["step"],) or state["step"] > run.steps:
+        raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {run.steps}")
+    columns = list(state["history"].values())
+    if any(len(column) != state["epoch"] or not all(isinstance(v, int | float) for v in column) for column in columns):
+        raise ValueError("a history that is no numbers, or not of all epochs")
+
+
+def kind_of(callback: Callback) -> dict[str, Any]:
+    """By what a callback is known again."""
+    return {"class": type(callback).__name__, "options": describe(callback.config())}
 
 
 def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:

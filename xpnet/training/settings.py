@@ -8,47 +8,63 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.checks import to_host
-from xpnet.saving.describing import describe
-from xpnet.saving.networks import description
+from xpnet.saving.describing import describe, take_over
 from xpnet.training.data import Prepared
 
 if TYPE_CHECKING:
     from xpnet.training.run import Run
     from xpnet.training.trainer import Trainer
 
-SAMPLED = 1024  # rows by which data are known again
-MAY_CHANGE = ("seed", "steps_begun", "frozen", "dtype")  # of a network's description; the seed is the trainer's
+SAMPLED = 1024  # rows of the inputs by which they are known again; targets and weights are read whole
 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Network, loss, optimizer, order of the samples and data, for JSON."""
-    trainer, data, held_out = run.trainer, run.data, run.held_out
-    about = {name: value for name, value in description(trainer.net).items() if name not in MAY_CHANGE}
+    trainer = run.trainer
     return {
         "batch_size": run.size,
         "shuffle": run.shuffle,
         "per_sample": run.per_sample,
-        "network": about,
-        "loss": describe(trainer.loss),
-        "optimizer": describe(trainer.optimizer),
         "seed": trainer.seed,
         "dtype": trainer.net.parameters.dtype.name,
         "precision": trainer.precision,
-        "frozen": [p.name for p in trainer.net.parameters.trainable if p.frozen],
-        "rows": len(data.x),
-        "data": fingerprint(trainer, data),
-        "validation": held_out and fingerprint(trainer, held_out),
+        "loss_scale": trainer.half and trainer.half.loss_scale,
+        "rows": len(run.data.x),
+        "data": fingerprint(trainer, run.data),
+        "validation": run.held_out and fingerprint(trainer, run.held_out),
+        "parts": parts_of(trainer),
     }
 
 
+def parts_of(trainer: Trainer) -> dict[str, Any]:
+    """Those settings that a callback may change while it trains."""
+    return {
+        "network": describe(trainer.net),
+        "loss": describe(trainer.loss),
+        "optimizer": describe(trainer.optimizer),
+        "frozen": [p.name for p in trainer.net.parameters.trainable if p.frozen],
+    }
+
+
+def change_parts(trainer: Trainer, parts: dict[str, Any]) -> None:
+    """Set them to what they were when a checkpoint was written."""
+    for part, found in ((trainer.net, "network"), (trainer.loss, "loss"), (trainer.optimizer, "optimizer")):
+        take_over(part, parts[found])
+    frozen = {p.name for p in trainer.net.parameters.trainable if p.frozen}
+    for names, freezes in ((set(parts["frozen"]) - frozen, True), (frozen - set(parts["frozen"]), False)):
+        if names:
+            trainer.net.parameters.freeze(*names, frozen=freezes)
+
+
 def fingerprint(trainer: Trainer, data: Prepared) -> int:
-    """CRC-32 of up to 1,024 rows, evenly spread, with their targets and weights."""
-    n, found = len(data.x), 0
-    rows = slice(None, None, -(-n // SAMPLED))
-    for a in data:
+    """CRC-32 of up to 1,024 rows of the inputs, evenly spread, and of all targets and weights."""
+    found = 0
+    rows = slice(None, None, -(-len(data.x) // SAMPLED))
+    for a, part in ((data.x, rows), (data.y, slice(None)), (data.weights, slice(None))):
         if a is not None:
-            part = np.ascontiguousarray(to_host(trainer.device, a[rows]))
-            found = zlib.crc32(part.reshape(-1).view(np.uint8).data, zlib.crc32(f"{part.dtype.str} {a.shape}".encode(), found))
+            host = np.ascontiguousarray(to_host(trainer.device, a[part]))
+            found = zlib.crc32(f"{host.dtype.str} {a.shape}".encode(), found)
+            found = zlib.crc32(host.reshape(-1).view(np.uint8).data, found)
     return found
 
 
@@ -60,7 +76,7 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
         found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
         return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
-    return [] if found == wanted else [f"{path} was {_short(found)}, is {_short(wanted)}"]
+    return [] if found == wanted else [f"{path.removeprefix('parts.')} was {_short(found)}, is {_short(wanted)}"]
 
 
 def _short(value: Any) -> str:

@@ -176,7 +176,7 @@ class Trainer:
             )
             if keeper:
                 keeper.begin(run, resume)
-        with keeper.watching() if keeper else contextlib.nullcontext():
+        with keeper.keeping() if keeper else contextlib.nullcontext():
             run.go(progress)
         return self.history
 
@@ -215,8 +215,8 @@ class Trainer:
         scores = [f"validation_{name}" for name in ("loss", *self.metrics)] if validation else []
         return ["epoch", "loss", "learning_rate", "seconds", *(self.half.REPORTED if self.half else ()), *scores]
 
-    def end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
-        """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""
+    def end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> list[Callback]:
+        """Write the record down, tell the schedule and the callbacks; those that end the training."""
         before = len(self.history.get("epoch", ()))
         for name in {**self.history, **record}:  # an epoch without validation has NaN there, so that all lists are alike long
             self.history.setdefault(name, [math.nan] * before).append(record.get(name, math.nan))
@@ -226,7 +226,7 @@ class Trainer:
             text = f"epoch {self.epoch}: the loss is {record['loss']}; training has diverged, {advice}"
             warnings.warn(text, RuntimeWarning, stacklevel=4)
         self.optimizer.observe(monitored(record))
-        return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
+        return [callback for callback in callbacks if callback(self, record)]
 
     def scores(self, feed: Feed, data: Prepared) -> dict[str, float]:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
