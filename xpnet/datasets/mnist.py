@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from xpnet.datasets.download import Remote, locate
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNSIGNED_BYTE = 8
+AXES = 32  # at most: NumPy has 64
+BLOCK = 1 << 20  # bytes read at a time
 
 MNIST = Remote(
     "MNIST",
@@ -99,21 +103,30 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read()
+            shape = _idx_shape(file, path)
+            size, data = math.prod(shape), bytearray()
+            while len(data) <= size and (block := file.read(BLOCK)):  # it may unpack to more than it says, without an end
+                data += block
     except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise ValueError(f"{path} cannot be unpacked ({error}): it is damaged or not gzipped") from error
-    if len(data) < 4 or data[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(data) < 4 + 4 * data[3]:
+    except MemoryError as error:
+        raise ValueError(f"{path} says it holds {shape}, {size:,} bytes, more than there is memory for") from error
+    if len(data) != size:
+        raise ValueError(f"{path} says it holds {shape}, {size} bytes, but it has {len(data)}: it is damaged")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _idx_shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """The axes that an IDX file begins with."""
+    start = file.read(4)
+    axes = file.read(4 * start[3]) if len(start) == 4 else b""
+    if start[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(start) < 4 or not start[3] or len(axes) < 4 * start[3]:
         raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
-    body = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
-    size = 1
-    for n in shape:
-        size *= n
-    if body.size != size:
-        raise ValueError(f"{path} says it holds {shape}, {size} bytes, but it has {body.size}: it is damaged")
-    return body.reshape(shape)
+    if start[3] > AXES:
+        raise ValueError(f"{path} says it has {start[3]} axes, more than {AXES}: it is damaged")
+    return struct.unpack(f">{start[3]}I", axes)
 
 
 def _find(remote: Remote, folder: Path) -> list[Path]:

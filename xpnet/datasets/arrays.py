@@ -1,0 +1,210 @@
+"""Arrays in ``.npy`` and ``.npz`` files, whole or some rows at a time. What a header claims is checked before it is believed."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from xpnet.datasets.tables import listed, short
+
+NPY, ZIP = b"\x93NUMPY", b"PK"
+KINDS = "fiubcU"  # numbers and text; whole tables of columns, dates, raw bytes are nothing that a network takes
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that NumPy writes
+EXPANSION = 1032  # deflate cannot make more of a byte
+LONGEST_TEXT = 4096  # bytes: 1,024 characters
+DAMAGE = (ValueError, TypeError, EOFError, OSError, RuntimeError, OverflowError, LookupError, MemoryError, struct.error)
+DAMAGE += (zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError)
+
+
+class Header(NamedTuple):
+    """What an array's file says of it."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class StoredArray:
+    """An array in an open file, its header read: ``shape``, ``dtype``, and ``read`` for the next rows.
+
+    ``size`` is how many bytes the file has from its beginning on; errors name the ``path``, in an archive with the array's
+    ``key`` there.
+    """
+
+    def __init__(self, file: IO[bytes], path: str, size: int, key: str | None = None):
+        self.file, self.key = file, key
+        self.name = name = path if key is None else f"{path}: {key}"
+        self.header = _header(file, name)
+        self.offset = file.tell()
+        if size - self.offset < self.header.nbytes:
+            raise ValueError(
+                f"{name} says that it is {self.dtype} of shape {self.shape}, {self.header.nbytes:,} bytes; there are "
+                f"{size - self.offset:,}: it is damaged"
+            )
+        self._whole: np.ndarray | None = None
+        self._next = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.header.dtype
+
+    def read(self) -> np.ndarray:
+        """All of it."""
+        order = "F" if self.header.fortran else "C"
+        flat = self._bytes(self.header.nbytes)
+        return np.frombuffer(flat, self.dtype, math.prod(self.shape)).reshape(self.shape, order=order)
+
+    def rows(self, count: int) -> np.ndarray:
+        """The next rows, fewer at the end. An array of Fortran's order has its rows all over the file: it is read whole."""
+        if self.header.fortran and len(self.shape) > 1:
+            self._whole = self.read() if self._whole is None else self._whole
+            part = self._whole[self._next : self._next + count]
+        else:
+            shape = (min(count, self.shape[0] - self._next), *self.shape[1:])
+            flat = self._bytes(math.prod(shape) * self.dtype.itemsize)
+            part = np.frombuffer(flat, self.dtype, math.prod(shape)).reshape(shape)
+        self._next += len(part)
+        return part
+
+    def _bytes(self, count: int) -> bytearray:
+        """The next bytes; ValueError where the file ends before, or what is packed is damaged."""
+        try:
+            found = bytearray(count)
+            view, have = memoryview(found), 0
+            while have < count and (n := self.file.readinto(view[have:])):  # type: ignore[attr-defined]
+                have += n
+        except MemoryError as error:
+            raise ValueError(f"{self.name} has {count:,} bytes, more than there is memory for") from error
+        except DAMAGE as error:
+            raise ValueError(f"{self.name} cannot be unpacked ({error}): it is damaged") from error
+        if have < count:
+            raise ValueError(f"{self.name} ends after {have:,} of {count:,} bytes: it is damaged")
+        return found
+
+
+class Archive:
+    """The arrays in a ``.npz`` file by name, each read when asked for; a context. ValueError where the file is damaged."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = str(path)
+        if _kind(path) == "npy":
+            raise ValueError(f"{path} holds a single array: its name ends in .npy")
+        size = os.path.getsize(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+            self._members: dict[str, zipfile.ZipInfo] = {}
+            for info in self._zip.infolist():
+                _check_member(info, self.path, size)
+                if (name := info.filename.removesuffix(".npy")) in self._members:
+                    raise Claim(f"{path} holds {short(name)} twice: it is damaged")
+                self._members[name] = info
+        except Claim:
+            raise
+        except DAMAGE as error:
+            raise ValueError(f"{path} is no NumPy file, or it is damaged") from error
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._zip.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def listing(self) -> str:
+        """The arrays' names, for errors."""
+        return listed(list(self._members)) or "none"
+
+    def open(self, name: str) -> StoredArray:
+        """One of the arrays, its header read."""
+        info = self._members[name]
+        try:
+            member = self._zip.open(info)
+        except DAMAGE as error:
+            raise ValueError(f"{self.path}: {name} cannot be unpacked ({error}): it is damaged") from error
+        return StoredArray(member, self.path, info.file_size, name)
+
+
+def read_array(path: str | os.PathLike) -> np.ndarray:
+    """The array in a ``.npy`` file; nothing in it is run, so objects are refused."""
+    with _open_npy(path) as file:
+        return StoredArray(file, str(path), os.fstat(file.fileno()).st_size).read()
+
+
+def map_array(path: str | os.PathLike) -> np.ndarray:
+    """The array in a ``.npy`` file, mapped: what is not looked at is not read. ValueError where the file is damaged."""
+    with _open_npy(path) as file:
+        stored = StoredArray(file, str(path), os.fstat(file.fileno()).st_size)
+        if not stored.header.nbytes:
+            return stored.read()  # nothing to map
+        order: Any = "F" if stored.header.fortran else "C"
+        return np.memmap(file, stored.dtype, "r", stored.offset, stored.shape, order)
+
+
+class Claim(ValueError):
+    """Something that an archive says of itself and that cannot be."""
+
+
+def _open_npy(path: str | os.PathLike) -> IO[bytes]:
+    if _kind(path) == "npz":
+        raise ValueError(f"{path} holds several arrays: its name ends in .npz")
+    return open(path, "rb")
+
+
+def _kind(path: str | os.PathLike) -> str:
+    """ "npy" or "npz" by a file's first bytes; ValueError for anything else."""
+    with open(path, "rb") as file:
+        start = file.read(len(NPY))
+    if start != NPY and not start.startswith(ZIP):
+        raise ValueError(f"{path} is no NumPy file, or it is damaged")
+    return "npy" if start == NPY else "npz"
+
+
+def _check_member(info: zipfile.ZipInfo, path: str, size: int) -> None:
+    """Refuse what NumPy does not write, and a size that cannot come out of what is there."""
+    name = listed([info.filename])
+    if info.flag_bits & 1:
+        raise Claim(f"{path}: {name} is encrypted: unpack it first")
+    if info.compress_type not in METHODS:
+        raise Claim(f"{path}: {name} is packed in another way than by NumPy: it is damaged, or unpack it first")
+    most = EXPANSION * (info.compress_size + 1) if info.compress_type == zipfile.ZIP_DEFLATED else info.compress_size
+    if info.compress_size > size or info.file_size > most:
+        raise Claim(f"{path}: {name} says that it has {info.file_size:,} bytes in {info.compress_size:,}: it is damaged")
+
+
+def _header(file: IO[bytes], name: str) -> Header:
+    """The header at the beginning of an open file; ValueError for objects and for what is no header."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged text that looks like Python
+            version = npy.read_magic(file)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            header = Header(*read(file))
+    except DAMAGE as error:
+        raise ValueError(f"{name} is no NumPy file, or it is damaged") from error
+    shape, dtype = header.shape, header.dtype
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, which are not read: save arrays of numbers or of text")
+    if not all(type(n) is int and 0 <= n <= np.iinfo(np.intp).max for n in shape) or len(shape) > 32:
+        raise ValueError(f"{name} says that it has the shape {short(str(shape))}: it is damaged")
+    if dtype.kind not in KINDS or not dtype.itemsize or (dtype.kind == "U" and dtype.itemsize > LONGEST_TEXT):
+        raise ValueError(f"{name} holds {short(str(dtype))}, no numbers and no text of up to {LONGEST_TEXT // 4:,} characters")
+    return header
