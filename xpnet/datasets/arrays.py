@@ -105,6 +105,7 @@ class Archive:
     def __init__(self, path: str | os.PathLike):
         self.path = str(path)
         if _kind(path) == "npy":
+            map_array(path)  # raises where it is damaged
             raise ValueError(f"{path} holds a single array: its name ends in .npy")
         size = os.path.getsize(path)
         try:
