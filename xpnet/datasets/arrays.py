@@ -125,6 +125,9 @@ class Archive:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._zip.close()
 
     def __contains__(self, name: str) -> bool:
@@ -166,6 +169,7 @@ class Claim(ValueError):
 
 def _open_npy(path: str | os.PathLike) -> IO[bytes]:
     if _kind(path) == "npz":
+        Archive(path).close()  # raises where it is damaged
         raise ValueError(f"{path} holds several arrays: its name ends in .npz")
     return open(path, "rb")
 
