@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` and ``.npz`` files, whole or some rows at a time. What a header claims is checked before it is believed."""
+"""Arrays in ``.npy`` and ``.npz`` files, whole or some rows at a time. A header is checked before it is believed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ KINDS = "fiubcU"  # numbers and text; whole tables of columns, dates, raw bytes 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that NumPy writes
 EXPANSION = 1032  # deflate cannot make more of a byte
 LONGEST_TEXT = 4096  # bytes: 1,024 characters
-DAMAGE = (ValueError, TypeError, EOFError, OSError, RuntimeError, OverflowError, LookupError, MemoryError, struct.error)
+DAMAGE: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    OverflowError,
+    LookupError,
+    MemoryError,
+    struct.error,
+)
 DAMAGE += (zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError)
 
 
@@ -67,9 +77,8 @@ class StoredArray:
 
     def read(self) -> np.ndarray:
         """All of it."""
-        order = "F" if self.header.fortran else "C"
-        flat = self._bytes(self.header.nbytes)
-        return np.frombuffer(flat, self.dtype, math.prod(self.shape)).reshape(self.shape, order=order)
+        flat = np.frombuffer(self._bytes(self.header.nbytes), self.dtype, math.prod(self.shape))
+        return flat.reshape(self.shape[::-1]).T if self.header.fortran else flat.reshape(self.shape)
 
     def rows(self, count: int) -> np.ndarray:
         """The next rows, fewer at the end. An array of Fortran's order has its rows all over the file: it is read whole."""

@@ -9,7 +9,7 @@ import struct
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 
@@ -118,7 +118,13 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _idx_shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
+class Readable(Protocol):
+    """A file, packed or not."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _idx_shape(file: Readable, path: Path) -> tuple[int, ...]:
     """The axes that an IDX file begins with."""
     start = file.read(4)
     axes = file.read(4 * start[3]) if len(start) == 4 else b""

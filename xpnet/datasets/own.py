@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.checks import check_count, check_finite
 from xpnet.datasets.arrays import Archive, StoredArray, read_array
+from xpnet.datasets.photographs import NotThis, Opened
 from xpnet.datasets.tables import Table
 from xpnet.extras import load
 
@@ -62,10 +63,15 @@ def read_npy(path: str | os.PathLike) -> Table:
 
 def as_table(array: np.ndarray, path: str, first: int = 0) -> Table:
     """Rows (N, D) of numbers as a table; NaN is a missing value. ``first`` is the number of row 0, for errors."""
-    if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
-        raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
+    check_table(array, path)
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
     return Table(path, tuple(map(str, range(array.shape[1]))), tuple(map(as_cells, array.T)), header=False, first=first)
+
+
+def check_table(array: np.ndarray, path: str) -> None:
+    """Refuse an array that is no table of numbers."""
+    if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
+        raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
 
 
 def as_cells(values: np.ndarray) -> list[str]:
@@ -87,10 +93,7 @@ def read_images(
     """
     load("PIL.Image", "images")
     root = Path(folder)
-    files = sorted(
-        p for p in root.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts[len(root.parts) :])
-    )
-    found = [p for p in files if p.suffix.lower() in IMAGES]
+    found, ignored = find_images(root)
     if classes and (loose := [p for p in found if p.parent == root]):
         raise ValueError(f"{folder}: {loose[0].name} lies outside the classes: each class is a subfolder with its images")
     if not found:
@@ -103,9 +106,17 @@ def read_images(
             _check_sizes(found, sizes)
         size, channels = size or sizes[0], channels or (1 if all(grey) else 3)
     check_count("size", min(size))
-    x = np.stack([_pixels(path, size, channels) for path in found])
+    x = np.stack([read_pixels(path, size, channels) for path in found])
     labels = [path.relative_to(root).parts[0] for path in found] if classes else []
-    return Images(x, [str(p) for p in found], labels, len(files) - len(found))
+    return Images(x, [str(p) for p in found], labels, ignored)
+
+
+def find_images(folder: Path) -> tuple[list[Path], int]:
+    """The images below a folder in alphabetic order, and how many other files there are; hidden ones do not count."""
+    hidden = len(folder.parts)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.parts[hidden:]))
+    found = [p for p in files if p.suffix.lower() in IMAGES]
+    return found, len(files) - len(found)
 
 
 def check_form(x: np.ndarray | StoredArray, name: str) -> None:
@@ -166,27 +177,16 @@ def _check_sizes(found: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> Non
 
 
 def _size_and_grey(path: Path) -> tuple[tuple[int, int], bool]:
-    with _opened(path) as image:
+    with Opened(path, turned=False) as image:
         return (image.height, image.width), image.mode in ("1", "L", "LA")
 
 
-def _pixels(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
-    """An image as bytes (H, W, C)."""
-    with _opened(path) as image:
+def read_pixels(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    """An image as bytes (H, W, C), resized where it has another size."""
+    with Opened(path, turned=False) as image:
         if image.mode[0] in "IF":
-            raise ValueError(f"{path} has more than 8 bits a colour (mode {image.mode}): save it with 8")
-        try:
-            image = image.convert("L" if channels == 1 else "RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error})") from error
+            raise NotThis(f"{path} has more than 8 bits a colour (mode {image.mode}): save it with 8")
+        image = image.convert("L" if channels == 1 else "RGB")
         if (image.height, image.width) != size:
             image = image.resize(size[::-1])
         return np.asarray(image, np.uint8).reshape(*size, channels)
-
-
-def _opened(path: Path) -> Any:
-    Image = load("PIL.Image", "images")
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error

@@ -91,7 +91,7 @@ def _around(a: np.ndarray) -> np.ndarray:
 
 
 def _drawn(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a mask without specks: those with two neighbours at least, in parts of a twentieth of the largest or more."""
+    """The pixels of a mask without specks: those with two neighbours, in parts of at least a twentieth of the largest."""
     mask = mask & (_around(mask.astype(np.int64)) >= 3)
     step = -(-max(mask.shape) // GRID)
     padded = np.pad(mask, [(0, -n % step) for n in mask.shape])
