@@ -1,14 +1,15 @@
-"""Arrays in ``.npy`` and ``.npz`` files, whole or some rows at a time. A header is checked before it is believed."""
+"""Arrays in ``.npy`` and ``.npz`` files, whole or some rows at a time. A header is checked before it is believed.
+
+NumPy, zipfile and zlib raise a dozen kinds of errors for damaged bytes: where these are read, any of them means damage.
+"""
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
-import struct
+import sys
 import warnings
 import zipfile
-import zlib
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -19,20 +20,9 @@ from xpnet.datasets.tables import listed, short
 NPY, ZIP = b"\x93NUMPY", b"PK"
 KINDS = "fiubcU"  # numbers and text; whole tables of columns, dates, raw bytes are nothing that a network takes
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two that NumPy writes
+AXES = 32  # NumPy has 64
 EXPANSION = 1032  # deflate cannot make more of a byte
 LONGEST_TEXT = 4096  # bytes: 1,024 characters
-DAMAGE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    OverflowError,
-    LookupError,
-    MemoryError,
-    struct.error,
-)
-DAMAGE += (zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError)
 
 
 class Header(NamedTuple):
@@ -101,7 +91,7 @@ class StoredArray:
                 have += n
         except MemoryError as error:
             raise ValueError(f"{self.name} has {count:,} bytes, more than there is memory for") from error
-        except DAMAGE as error:
+        except Exception as error:
             raise ValueError(f"{self.name} cannot be unpacked ({error}): it is damaged") from error
         if have < count:
             raise ValueError(f"{self.name} ends after {have:,} of {count:,} bytes: it is damaged")
@@ -127,7 +117,7 @@ class Archive:
                 self._members[name] = info
         except Claim:
             raise
-        except DAMAGE as error:
+        except Exception as error:
             raise ValueError(f"{path} is no NumPy file, or it is damaged") from error
 
     def __enter__(self) -> Archive:
@@ -151,7 +141,7 @@ class Archive:
         info = self._members[name]
         try:
             member = self._zip.open(info)
-        except DAMAGE as error:
+        except Exception as error:
             raise ValueError(f"{self.path}: {name} cannot be unpacked ({error}): it is damaged") from error
         return StoredArray(member, self.path, info.file_size, name)
 
@@ -170,6 +160,12 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
             return stored.read()  # nothing to map
         order: Any = "F" if stored.header.fortran else "C"
         return np.memmap(file, stored.dtype, "r", stored.offset, stored.shape, order)
+
+
+def possible(shape: tuple[int, ...], itemsize: int = 1) -> bool:
+    """Whether NumPy can make an array of this shape, given the memory; one without rows has sizes too."""
+    whole = all(type(n) is int and n >= 0 for n in shape)
+    return whole and len(shape) <= AXES and math.prod(n or 1 for n in shape) * itemsize <= sys.maxsize
 
 
 class Claim(ValueError):
@@ -212,12 +208,12 @@ def _header(file: IO[bytes], name: str) -> Header:
             version = npy.read_magic(file)
             read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             header = Header(*read(file))
-    except DAMAGE as error:
+    except Exception as error:
         raise ValueError(f"{name} is no NumPy file, or it is damaged") from error
     shape, dtype = header.shape, header.dtype
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are not read: save arrays of numbers or of text")
-    if not all(type(n) is int and 0 <= n <= np.iinfo(np.intp).max for n in shape) or len(shape) > 32:
+    if not possible(shape, dtype.itemsize):
         raise ValueError(f"{name} says that it has the shape {short(str(shape))}: it is damaged")
     if dtype.kind not in KINDS or not dtype.itemsize or (dtype.kind == "U" and dtype.itemsize > LONGEST_TEXT):
         raise ValueError(f"{name} holds {short(str(dtype))}, no numbers and no text of up to {LONGEST_TEXT // 4:,} characters")

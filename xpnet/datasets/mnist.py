@@ -13,12 +13,13 @@ from typing import Protocol
 
 import numpy as np
 
+from xpnet.datasets.arrays import possible
 from xpnet.datasets.base import Dataset
 from xpnet.datasets.download import Remote, locate
+from xpnet.datasets.tables import short
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNSIGNED_BYTE = 8
-AXES = 32  # at most: NumPy has 64
 BLOCK = 1 << 20  # bytes read at a time
 
 MNIST = Remote(
@@ -130,9 +131,10 @@ def _idx_shape(file: Readable, path: Path) -> tuple[int, ...]:
     axes = file.read(4 * start[3]) if len(start) == 4 else b""
     if start[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(start) < 4 or not start[3] or len(axes) < 4 * start[3]:
         raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    if start[3] > AXES:
-        raise ValueError(f"{path} says it has {start[3]} axes, more than {AXES}: it is damaged")
-    return struct.unpack(f">{start[3]}I", axes)
+    shape = struct.unpack(f">{start[3]}I", axes)
+    if not possible(shape):
+        raise ValueError(f"{path} says it holds an array of {len(shape)} axes, {short(str(shape))}: it is damaged")
+    return shape
 
 
 def _find(remote: Remote, folder: Path) -> list[Path]:
