@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from xpnet.datasets.tables import listed, short
+from xpnet.datasets.tables import listed, reason, short
 
 NPY, ZIP = b"\x93NUMPY", b"PK"
 KINDS = "fiubcU"  # numbers and text; whole tables of columns, dates, raw bytes are nothing that a network takes
@@ -92,7 +92,7 @@ class StoredArray:
         except MemoryError as error:
             raise ValueError(f"{self.name} has {count:,} bytes, more than there is memory for") from error
         except Exception as error:
-            raise ValueError(f"{self.name} cannot be unpacked ({error}): it is damaged") from error
+            raise ValueError(f"{self.name} cannot be unpacked ({reason(error)}): it is damaged") from error
         if have < count:
             raise ValueError(f"{self.name} ends after {have:,} of {count:,} bytes: it is damaged")
         return found
@@ -142,7 +142,7 @@ class Archive:
         try:
             member = self._zip.open(info)
         except Exception as error:
-            raise ValueError(f"{self.path}: {name} cannot be unpacked ({error}): it is damaged") from error
+            raise ValueError(f"{self.path}: {name} cannot be unpacked ({reason(error)}): it is damaged") from error
         return StoredArray(member, self.path, info.file_size, name)
 
 

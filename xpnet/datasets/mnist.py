@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.datasets.arrays import possible
 from xpnet.datasets.base import Dataset
 from xpnet.datasets.download import Remote, locate
-from xpnet.datasets.tables import short
+from xpnet.datasets.tables import reason, short
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNSIGNED_BYTE = 8
@@ -111,7 +111,7 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
-        raise ValueError(f"{path} cannot be unpacked ({error}): it is damaged or not gzipped") from error
+        raise ValueError(f"{path} cannot be unpacked ({reason(error)}): it is damaged or not gzipped") from error
     except MemoryError as error:
         raise ValueError(f"{path} says it holds {shape}, {size:,} bytes, more than there is memory for") from error
     if len(data) != size:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.datasets.tables import reason
 from xpnet.extras import load
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # not those that call programs: EPS runs Ghostscript
@@ -61,8 +62,7 @@ class Opened:
         if isinstance(error, Exception):  # decoders raise what they like for damaged files
             if not hasattr(self, "image"):
                 raise ValueError(f"{self.path} cannot be read as an image ({type(error).__name__})") from error
-            reason = " ".join(str(error).split())[:100] or type(error).__name__
-            raise ValueError(f"{self.path} is damaged ({reason})") from error
+            raise ValueError(f"{self.path} is damaged ({reason(error)})") from error
 
 
 class NotThis(ValueError):

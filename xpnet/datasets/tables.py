@@ -97,6 +97,12 @@ def short(text: str, width: int = 40) -> str:
     return repr(text if len(text) <= width else text[:width] + "...")
 
 
+def reason(error: Exception) -> str:
+    """An error's words on one line, cut where they are long: those for damaged files quote them."""
+    text = one_line(str(error))
+    return (text if len(text) <= 100 else text[:100] + "...") or type(error).__name__
+
+
 def one_line(text: str) -> str:
     """A text with a single space for each run of spaces and line ends."""
     return " ".join(text.split())
