@@ -371,3 +371,53 @@ def test_ctrl_c_at_the_last_moment_leaves_the_new_network(folder, tmp_path, monk
         saved.save(tmp_path / "net", saved.load(folder / "price"))
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
     assert saved.load(tmp_path / "net").target.name == "price"
+
+
+def test_batches_of_any_size_give_the_same(capsys, folder, tmp_path):
+    path, found = write(tmp_path / "a.csv", ROWS, HEADER), []
+    for size in ("1", "7", "90", "1000"):
+        assert run("predict", folder / "price", path, "--batch-size", size, "--device", "cpu") == 0
+        found.append(predicted(capsys))
+    assert all(
+        [*map(float, (row["prediction"] for row in rows))] == pytest.approx(first, rel=1e-5)
+        for rows, _ in found
+        for first in [[float(row["prediction"]) for row in found[0][0]]]
+    )
+    assert len({said for _, said in found}) == 1
+    assert run("predict", folder / "price", path, "--batch-size", "0", "--device", "cpu") == 1
+    assert "--batch-size=0: it is a whole number from 1 on" in error_of(capsys)
+
+
+def test_an_array_of_probabilities_or_of_numbers(capsys, folder, tmp_path):
+    path = write(tmp_path / "a.csv", ROWS[:9], HEADER)
+    for net, shape in (("colour", (9, 3)), ("price", (9,))):
+        assert run("predict", folder / net, path, "--out", tmp_path / "out.npy", "--batch-size", "4", "--device", "cpu") == 0
+        assert np.load(tmp_path / "out.npy").shape == shape
+    capsys.readouterr()
+
+
+def test_an_error_in_a_later_batch_leaves_the_old_file(capsys, folder, tmp_path):
+    path, out = write(tmp_path / "a.csv", [*ROWS[:20], ["1", "pink", "3"]], HEADER), tmp_path / "out.csv"
+    out.write_text("before")
+    assert run("predict", folder / "price", path, "--out", out, "--batch-size", "5", "--device", "cpu") == 1
+    assert "a.csv:22, column 'colour': 'pink' is none of the 3" in error_of(capsys)
+    assert out.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "out.csv"]
+
+
+def test_ctrl_c_leaves_the_old_file_and_says_so(capsys, folder, tmp_path, monkeypatch):
+    path, out = write(tmp_path / "a.csv", ROWS, HEADER), tmp_path / "out.csv"
+    out.write_text("before")
+    predict, calls = xn.Sequential.predict, []
+
+    def interrupted(self, x, *rest):
+        calls.append(len(x))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(self, x, *rest)
+
+    monkeypatch.setattr(xn.Sequential, "predict", interrupted)
+    assert run("predict", folder / "price", path, "--out", out, "--batch-size", "10", "--device", "cpu") == 130
+    assert capsys.readouterr().err == f"stopped after 20 rows, {out} was left as it was\n"
+    assert out.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "out.csv"]

@@ -41,6 +41,12 @@ def test_lines_with_and_without_files(tmp_path):
     assert len(lines) == 5
 
 
+def broken_off(out, error: type[BaseException]) -> None:
+    with writing(out, KINDS) as writer:
+        writer.write(LOGITS, ())
+        raise error
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.npy"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])
 def test_a_broken_run_leaves_what_was_there(tmp_path, name, error):
@@ -48,9 +54,8 @@ def test_a_broken_run_leaves_what_was_there(tmp_path, name, error):
     for before in (None, b"before"):
         if before:
             out.write_bytes(before)
-        with pytest.raises(error), writing(out, KINDS) as writer:
-            writer.write(LOGITS, ())
-            raise error
+        with pytest.raises(error):
+            broken_off(out, error)
         assert os.listdir(tmp_path) == ([name] if before else [])
         assert not before or out.read_bytes() == before
 

@@ -89,7 +89,7 @@ def fetch(name: str, folder: str | None, download: bool) -> Dataset:
 def refuse(arguments: argparse.Namespace, options: tuple[str, ...], why: str) -> None:
     """Refuse options that would do nothing."""
     if given := [option for option in options if getattr(arguments, option) is not None]:
-        raise ValueError(f"--{given[0]}: {why}")
+        raise ValueError(f"--{given[0].replace('_', '-')}: {why}")
 
 
 def metrics(prepared: Prepared) -> dict[str, Callable[..., float]] | None:

@@ -5,16 +5,20 @@ NumPy, zipfile and zlib raise a dozen kinds of errors for damaged bytes: where t
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
 import warnings
 import zipfile
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
+from xpnet.checks import check_file
 from xpnet.datasets.tables import listed, reason, short
 
 NPY, ZIP = b"\x93NUMPY", b"PK"
@@ -71,9 +75,11 @@ class StoredArray:
         return flat.reshape(self.shape[::-1]).T if self.header.fortran else flat.reshape(self.shape)
 
     def rows(self, count: int) -> np.ndarray:
-        """The next rows, fewer at the end. An array of Fortran's order has its rows all over the file: it is read whole."""
+        """The next rows, fewer at the end. In Fortran's order rows lie all over the file: it is mapped, or unpacked whole."""
         if self.header.fortran and len(self.shape) > 1:
-            self._whole = self.read() if self._whole is None else self._whole
+            if self._whole is None:
+                self._whole = self._mapped() if isinstance(self.file, io.BufferedReader) else self.read()
+            check_file(self._whole, self.name)
             part = self._whole[self._next : self._next + count]
         else:
             shape = (min(count, self.shape[0] - self._next), *self.shape[1:])
@@ -81,6 +87,10 @@ class StoredArray:
             part = np.frombuffer(flat, self.dtype, math.prod(shape)).reshape(shape)
         self._next += len(part)
         return part
+
+    def _mapped(self) -> np.ndarray:
+        """All of a plain file as a map: what is not looked at is not read."""
+        return np.memmap(self.file, self.dtype, "r", self.offset, self.shape, "F")
 
     def _bytes(self, count: int) -> bytearray:
         """The next bytes; ValueError where the file ends before, or what is packed is damaged."""
@@ -104,8 +114,8 @@ class Archive:
     def __init__(self, path: str | os.PathLike):
         self.path = str(path)
         if _kind(path) == "npy":
-            map_array(path)  # raises where it is damaged
-            raise ValueError(f"{path} holds a single array: its name ends in .npy")
+            with open_array(path):  # raises where it is damaged
+                raise ValueError(f"{path} holds a single array: its name ends in .npy")
         size = os.path.getsize(path)
         try:
             self._zip = zipfile.ZipFile(path)
@@ -146,20 +156,20 @@ class Archive:
         return StoredArray(member, self.path, info.file_size, name)
 
 
+@contextmanager
+def open_array(path: str | os.PathLike) -> Iterator[StoredArray]:
+    """The array in a ``.npy`` file, its header read; ValueError where it is damaged, or holds objects: nothing in it is run."""
+    if _kind(path) == "npz":
+        Archive(path).close()  # raises where it is damaged
+        raise ValueError(f"{path} holds several arrays: its name ends in .npz")
+    with open(path, "rb") as file:
+        yield StoredArray(file, str(path), os.fstat(file.fileno()).st_size)
+
+
 def read_array(path: str | os.PathLike) -> np.ndarray:
-    """The array in a ``.npy`` file; nothing in it is run, so objects are refused."""
-    with _open_npy(path) as file:
-        return StoredArray(file, str(path), os.fstat(file.fileno()).st_size).read()
-
-
-def map_array(path: str | os.PathLike) -> np.ndarray:
-    """The array in a ``.npy`` file, mapped: what is not looked at is not read. ValueError where the file is damaged."""
-    with _open_npy(path) as file:
-        stored = StoredArray(file, str(path), os.fstat(file.fileno()).st_size)
-        if not stored.header.nbytes:
-            return stored.read()  # nothing to map
-        order: Any = "F" if stored.header.fortran else "C"
-        return np.memmap(file, stored.dtype, "r", stored.offset, stored.shape, order)
+    """The array in a ``.npy`` file, as :func:`open_array`."""
+    with open_array(path) as stored:
+        return stored.read()
 
 
 def possible(shape: tuple[int, ...], itemsize: int = 1) -> bool:
@@ -170,13 +180,6 @@ def possible(shape: tuple[int, ...], itemsize: int = 1) -> bool:
 
 class Claim(ValueError):
     """Something that an archive says of itself and that cannot be."""
-
-
-def _open_npy(path: str | os.PathLike) -> IO[bytes]:
-    if _kind(path) == "npz":
-        Archive(path).close()  # raises where it is damaged
-        raise ValueError(f"{path} holds several arrays: its name ends in .npz")
-    return open(path, "rb")
 
 
 def _kind(path: str | os.PathLike) -> str:

@@ -116,6 +116,8 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f"{path} says it holds {shape}, {size:,} bytes, more than there is memory for") from error
     if len(data) != size:
         raise ValueError(f"{path} says it holds {shape}, {size} bytes, but it has {len(data)}: it is damaged")
+    if not possible(shape):
+        raise ValueError(f"{path} says it holds an array of {len(shape)} axes, {short(str(shape))}: it is damaged")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -131,10 +133,7 @@ def _idx_shape(file: Readable, path: Path) -> tuple[int, ...]:
     axes = file.read(4 * start[3]) if len(start) == 4 else b""
     if start[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(start) < 4 or not start[3] or len(axes) < 4 * start[3]:
         raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    shape = struct.unpack(f">{start[3]}I", axes)
-    if not possible(shape):
-        raise ValueError(f"{path} says it holds an array of {len(shape)} axes, {short(str(shape))}: it is damaged")
-    return shape
+    return struct.unpack(f">{start[3]}I", axes)
 
 
 def _find(remote: Remote, folder: Path) -> list[Path]:

@@ -68,9 +68,9 @@ def as_table(array: np.ndarray, path: str, first: int = 0) -> Table:
     return Table(path, tuple(map(str, range(array.shape[1]))), tuple(map(as_cells, array.T)), header=False, first=first)
 
 
-def check_table(array: np.ndarray, path: str) -> None:
+def check_table(array: np.ndarray | StoredArray, path: str) -> None:
     """Refuse an array that is no table of numbers."""
-    if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
+    if len(array.shape) != 2 or not math.prod(array.shape) or array.dtype.kind not in NUMBERS:
         raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
 
 

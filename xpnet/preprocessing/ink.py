@@ -14,7 +14,7 @@ ROUNDS = 8
 SIGMA = 1.4826  # of a normal distribution, in median absolute deviations
 LEVEL = 1e-3  # less than a quarter of a grey level is no noise
 GRID = 28  # cells a side in which parts of a drawing are told from dirt
-FAINT, VISIBLE = 0.1, 0.08  # of the ink's strength; of the way from black to white
+FAINT, VISIBLE = 0.1, 0.06  # of the ink's strength; of the way from black to white
 
 
 class Ink(NamedTuple):
@@ -44,11 +44,10 @@ def find_ink(grey: np.ndarray) -> Ink:
     difference = small - surface
     smooth = _around(difference) / 9
     inverted = bool(-smooth.min() > smooth.max())
-    ink = -difference if inverted else difference
-    ink = np.maximum(ink - 2 * noise, 0)
-    if (strongest := float(ink.max())) < max(VISIBLE, 3 * noise):
+    if np.abs(smooth).max() < max(VISIBLE, 2 * noise):
         raise ValueError("there is nothing drawn on it: the page is blank, or the ink too faint")
-    drawn = _drawn(ink > max(FAINT * strongest, 3 * noise))
+    ink = np.maximum((-difference if inverted else difference) - 2 * noise, 0)
+    drawn = _drawn(ink > max(FAINT * ink.max(), 3 * noise))
     if not drawn.any():
         raise ValueError("there is nothing drawn on it but specks")
     rows, columns = (np.flatnonzero(drawn.any(axis)) for axis in (1, 0))

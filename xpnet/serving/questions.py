@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import check_file
-from xpnet.datasets.arrays import Archive, map_array
+from xpnet.datasets.arrays import Archive, open_array
 from xpnet.datasets.csv_files import csv_parts
 from xpnet.datasets.own import as_cells, as_table, check_form, check_rows, check_table, check_targets, check_values, row_names
 from xpnet.datasets.tables import Table
@@ -50,19 +49,21 @@ def of_csv(path: Path, inputs: Inputs, size: int, **options: Any) -> Iterator[Ba
 
 
 def of_npy(path: Path, inputs: Inputs, size: int) -> Iterator[Batch]:
-    """The rows of a ``.npy`` file, which is mapped."""
-    stored, name = map_array(path), str(path)
-    if isinstance(inputs, Columns):
-        check_table(stored, name)
-    else:
-        check_form(stored, name)
-    for first in range(0, len(stored), size):
-        check_file(stored, name)
-        rows, share = np.asarray(stored[first : first + size]), min((first + size) / len(stored), 1.0)
+    """The rows of a ``.npy`` file."""
+    name = str(path)
+    with open_array(path) as stored:
         if isinstance(inputs, Columns):
-            yield _of_table(as_table(rows, name, first), inputs)._replace(share=share)
+            check_table(stored, name)
         else:
-            yield Batch(inputs.encode(check_rows(rows, name, first), name, first), share=share)
+            check_form(stored, name)
+            inputs.check_shape(stored.shape, name)
+        for first in range(0, stored.shape[0], size):
+            rows = stored.rows(size)
+            if isinstance(inputs, Columns):
+                batch = _of_table(as_table(rows, name, first), inputs)
+            else:
+                batch = Batch(inputs.encode(check_rows(rows, name, first), name, first))
+            yield batch._replace(share=(first + len(rows)) / stored.shape[0])
 
 
 def of_npz(path: Path, inputs: Inputs, size: int) -> Iterator[Batch]:
