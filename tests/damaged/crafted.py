@@ -172,6 +172,31 @@ def csv_files() -> dict[str, bytes]:
     }
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG file, its checksum right."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_files() -> dict[str, bytes]:
+    """PNG files, by what is wrong with them."""
+    start, end = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + bytes(8)))
+
+    def sized(width: int, height: int) -> bytes:
+        return start + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+
+    return {
+        "10,000 million pixels": sized(100_000, 100_000) + pixels + end,
+        "100 million pixels": sized(10_000, 10_000) + pixels + end,
+        "80 million pixels that are not there": sized(9_000, 8_900) + pixels + end,
+        "the widest": sized(2**31 - 1, 1) + pixels + end,
+        "no pixels": sized(0, 0) + pixels + end,
+        "a bomb of text": sized(8, 1) + chunk(b"zTXt", b"a\0\0" + bomb(b"", 3_000, 15)) + pixels + end,
+        "a bomb of pixels": sized(8, 1) + chunk(b"IDAT", bomb(b"", 3_000, 15)) + end,
+        "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+    }
+
+
 def huge_csv_files() -> dict[str, bytes]:
     """CSV files of a hundred megabytes."""
     return {
@@ -182,4 +207,4 @@ def huge_csv_files() -> dict[str, bytes]:
     }
 
 
-CRAFTED = {"npy": npy_files, "npz": npz_files, "idx": idx_files, "idx.gz": idx_gz_files, "csv": csv_files}
+CRAFTED = {"npy": npy_files, "npz": npz_files, "idx": idx_files, "idx.gz": idx_gz_files, "csv": csv_files, "png": png_files}
