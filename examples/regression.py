@@ -16,6 +16,7 @@ import numpy as np
 
 import xpnet as xn
 from xpnet.extras import load
+from xpnet.plots import predicted_against_true
 
 
 class Scaler:
@@ -59,11 +60,7 @@ def picture(path, data, predicted, history):
     """Predicted against true, and the error of both parts by epoch."""
     figure = load("matplotlib.figure", "plot").Figure(figsize=(9, 4), layout="constrained")
     points, curves = figure.subplots(1, 2)
-    ends = [data.y_test.min(), data.y_test.max()]
-    points.plot(ends, ends, color="grey", linewidth=1, label="right")
-    points.plot(data.y_test, predicted, "o", markersize=4, alpha=0.7, label="test cars")
-    points.set(xlabel="true, miles per gallon", ylabel="predicted", title="Fuel economy")
-    points.legend()
+    predicted_against_true(data.y_test, predicted, "miles per gallon", axes=points)
     std = data.y_train.std()
     curves.plot(history["epoch"], np.sqrt(history["loss"]) * std, label="training cars")
     curves.plot(history["epoch"], np.array(history["validation_rmse"]) * std, label="test cars")

@@ -12,6 +12,7 @@ import pytest
 from core_helpers import exact
 from example_helpers import load_example
 
+import xpnet as xn
 from xpnet.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ SHORT = {"train.py": ("--epochs", "2")}  # others are short by --quick, or as th
 NEEDS_MNIST = {"book_table.py", "conv_nets.py"}
 NEEDS_CIFAR10 = {"cifar10.py"}
 NEEDS_SPARK = {"score_on_spark.py"}
+NEEDS_SKLEARN = {"grid_search.py"}
 SHOWN = {  # figures of the lectures, as patterns of what is printed
     "book_table.py": [r"Q30 +784-30-10 .* 95\.42 .*\nQ100 +784-100-10 .* 96\.59 ", r"T100 .* 98\.04 ", "0 of 1 above 96 %"],
     "which_color.py": [
@@ -67,6 +69,8 @@ def short(name: str) -> tuple[str, ...]:
 
 
 def skip_without_data(name: str, request: pytest.FixtureRequest) -> None:
+    if name in NEEDS_SKLEARN:
+        pytest.importorskip("sklearn")
     if name in NEEDS_MNIST:
         request.getfixturevalue("mnist")
     if name in NEEDS_SPARK:
@@ -86,7 +90,12 @@ def results(printed: str, device: str) -> list[str]:
     return [re.sub(rf"\b{re.escape(device)}\b", "", line).rstrip() for line in lines]
 
 
-LONG_ON_SIM = ("cifar10.py", "book_table.py", "vanishing_gradients.py")  # four seconds or more each, in the short forms
+LONG_ON_SIM = (
+    "cifar10.py",
+    "book_table.py",
+    "vanishing_gradients.py",
+    "grid_search.py",
+)  # four seconds or more each, in the short forms
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -131,9 +140,10 @@ def run_code(pieces: list[str], device) -> None:
     exec(compile(code, "documentation", "exec"), {"__name__": "documentation"})
 
 
-def test_the_readme_s_code_runs(device) -> None:
+def test_the_readme_s_code_runs(device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = code_of("README.md")
-    assert len(pieces) == 4
+    assert len(pieces) == 5
+    monkeypatch.chdir(tmp_path)
     run_code(pieces, device)
 
 
@@ -145,6 +155,19 @@ def test_the_recipes_run(device) -> None:
 
 def test_the_page_on_images_runs(device) -> None:
     run_code(code_of("docs/images.md"), device)
+
+
+@pytest.mark.extras
+def test_the_page_on_estimators_runs(device) -> None:
+    pytest.importorskip("sklearn")
+    run_code(code_of("docs/sklearn.md"), device)
+
+
+def test_the_page_on_saving_runs(device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time its training goes on
+        run_code(code_of("docs/saving.md"), device)
+    assert len(xn.Checkpoints("run").files) >= 3
 
 
 def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:

@@ -1,5 +1,8 @@
 """Neural networks for NumPy and CuPy: written once, in matrix form, with explicit forward and backward."""
 
+import importlib
+from types import ModuleType
+
 from xpnet import architectures, datasets, initializers, models
 from xpnet.backends import Device, DeviceMismatch, DeviceUnavailable, device
 from xpnet.backends.ledger import HiddenCrossing, Ledger, forbid_sync, forbid_transfer, ledger
@@ -44,10 +47,32 @@ from xpnet.network import GradientMissing, NotBuilt, Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
+from xpnet.saving import load
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
-from xpnet.training import Callback, EarlyStopping, Trainer, minibatches, print_epoch
+from xpnet.training import (
+    BestModel,
+    Callback,
+    Checkpoints,
+    EarlyStopping,
+    Interrupted,
+    JSONLog,
+    TensorBoardLog,
+    Trainer,
+    minibatches,
+    print_epoch,
+)
 
 __version__ = "0.1.0"
+
+ON_DEMAND = ("onnx", "plots", "sklearn")  # packages for which optional libraries are needed
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``xn.plots`` and the like, imported where they are first asked for."""
+    if name in ON_DEMAND:
+        return importlib.import_module(f"xpnet.{name}")
+    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+
 
 __all__ = [
     "ELU",
@@ -60,7 +85,9 @@ __all__ = [
     "Affine",
     "AvgPool2d",
     "BatchNorm",
+    "BestModel",
     "Callback",
+    "Checkpoints",
     "Concatenate",
     "Constant",
     "Conv2d",
@@ -81,6 +108,8 @@ __all__ = [
     "HalfSquaredError",
     "HiddenCrossing",
     "Identity",
+    "Interrupted",
+    "JSONLog",
     "Layer",
     "LayerNorm",
     "LayerStatistics",
@@ -115,6 +144,7 @@ __all__ = [
     "StepDecay",
     "StopOnNonFinite",
     "Tanh",
+    "TensorBoardLog",
     "Trainer",
     "accuracy",
     "architectures",
@@ -128,6 +158,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "ledger",
+    "load",
     "minibatches",
     "models",
     "parity",

@@ -1,4 +1,4 @@
-"""Convolutional networks from the literature, as functions that read like the papers. All take images (N, H, W, C).
+"""Networks as functions that read like the papers; but for ``mlp`` all take images (N, H, W, C).
 
 They end in logits, for :class:`xpnet.SoftmaxCrossEntropy`; input sizes are inferred when the network is built.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xpnet.checks import check_count
+from xpnet.initializers import glorot_normal, he_normal
 from xpnet.layers import (
+    ELU,
+    GELU,
     Affine,
     BatchNorm,
     Conv2d,
@@ -16,14 +19,38 @@ from xpnet.layers import (
     Flatten,
     GlobalAvgPool2d,
     Layer,
+    LeakyReLU,
     MaxPool2d,
     ReLU,
     Residual,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
 )
 from xpnet.network import Sequential
 
 VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
+ACTIVATIONS: dict[str, type[Layer]] = {
+    "relu": ReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "leaky-relu": LeakyReLU,
+    "elu": ELU,
+    "gelu": GELU,
+    "silu": SiLU,
+    "softplus": Softplus,
+}
 SMALL_VGG = (32, 32, "pool", 64, 64, "pool")
+
+
+def mlp(hidden: Sequence[int], activation: str, outputs: int) -> Sequential:
+    """Affine layers of the widths ``hidden`` with an activation between them, by its name in ``ACTIVATIONS``; rows (N, D)."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"mlp(activation={activation!r}): choose one of {', '.join(ACTIVATIONS)}")
+    init = glorot_normal if activation in ("sigmoid", "tanh") else he_normal
+    chain = [layer for n in hidden for layer in (Affine(n, init=init), ACTIVATIONS[activation]())]
+    return Sequential(*chain, Affine(outputs, init=init))
 
 
 def lenet(classes: int = 10) -> Sequential:

@@ -7,6 +7,7 @@ import math
 import numbers
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,22 @@ def foreign(name: str, a: Any, device: Device) -> DeviceMismatch:
         f"{name} is a {type(a).__module__}.{type(a).__name__}, the network is on {device.name}: pass device.put({argument}), "
         f"with device = xn.device({device.name!r}); an array of another GPU comes to the host first, by get() of its own device"
     )
+
+
+def check_file_place(path: str | os.PathLike, owner: str) -> None:
+    """Refuse a path where no file can be written; nothing is made."""
+    place = Path(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{owner}: {place} is a folder: give the path of a file")
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(f"{owner}: {place} may not be written to")
+    check_folder_place(place.parent, owner)
+
+
+def check_folder_place(folder: Path, owner: str) -> None:
+    """Refuse a folder that is not there and cannot be made, or that may not be written to; nothing is made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{owner}: {folder} cannot be a folder: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{owner}: {there} may not be written to")

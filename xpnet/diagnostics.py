@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from xpnet.checks import check_count, to_host
 from xpnet.layers import ReLU
 from xpnet.training import Callback, Trainer
 from xpnet.training.callbacks import Batch, Batches, Record
+from xpnet.training.data import prepare
+from xpnet.training.feed import batch_rows
 from xpnet.watching import LOSS, Watched, Watcher
 
 UNREPEATED = "the step could not be taken again: it depends on what a callback changed, or on per_sample=True"
@@ -51,6 +54,17 @@ class Report:
     layers: dict[str, LayerReport]
     names: dict[str, str] = field(repr=False)
 
+    def numbers(self) -> list[float]:
+        """The loss, then the columns of each layer."""
+        return [self.loss, *(getattr(row, column) for row in self.layers.values() for column in COLUMNS)]
+
+    @classmethod
+    def of_numbers(cls, numbers: Iterator[float], *, epoch: int, step: int, names: dict[str, str]) -> Report:
+        """The inverse of :meth:`numbers`."""
+        loss = next(numbers)
+        rows = {path: LayerReport(*itertools.islice(numbers, len(COLUMNS))) for path in names}
+        return cls(epoch, step, loss, rows, names)
+
     def __str__(self) -> str:
         width = max(map(len, self.names.values()), default=0)
         head = "".join(f"{column.replace('_', ' '):>14}" for column in COLUMNS)
@@ -71,44 +85,69 @@ class LayerStatistics(Callback):
     """
 
     _batch: Any  # the last step's
+    _steps = _all_steps = 0  # taken: in this epoch, in this ``fit``
 
     def __init__(self, every: int | None = None):
         self.every = None if every is None else check_count("LayerStatistics: every", every)
         self.reports: list[Report] = []
 
     def begin(self, trainer: Trainer) -> None:
-        self._all_steps = 0
-
-    def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
-        self._steps = 0
+        self._steps = self._all_steps = 0
 
     def end_step(self, trainer: Trainer, batch: Batch, loss: Array) -> None:
         self._batch, self._steps, self._all_steps = batch, self._steps + 1, self._all_steps + 1
         if self.every and self._all_steps % self.every == 0:
-            self._report(trainer)
+            self._report(trainer, trainer.epoch + 1)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if not self.every:
             self._report(trainer, record["epoch"])
+        self._steps = 0
 
     def finish(self, trainer: Trainer) -> None:
         self._batch = None
 
-    def _report(self, trainer: Trainer, epoch: int | None = None) -> None:
-        watched = Watched(trainer, trainer.net.device, trainer.net.input_shape, "LayerStatistics")
-        watched.watcher = gauge = Gauge(watched)
-        with watched.device.use():
-            before = watched.trainer.net.parameters.value.copy()
-            with watched.observed():
-                loss = watched.trainer.step(*self._batch)
-            gauge.updates(before)
-            found = gauge.read(loss)
-        names = {path: f"{path}: {type(layer).__name__}" for path, layer in watched.layers.items() if path}
-        rows = {path: LayerReport() for path in names}
-        for (path, quantity), value in found.items():
-            if path in rows:
-                setattr(rows[path], quantity, value)
-        self.reports.append(Report(epoch or trainer.epoch + 1, self._steps, found[LOSS, "loss"], rows, names))
+    def state(self) -> dict[str, Any]:
+        numbers = [n for report in self.reports for n in report.numbers()]
+        reports = [{"epoch": report.epoch, "step": report.step, "names": report.names} for report in self.reports]
+        return {"steps": self._steps, "all_steps": self._all_steps, "reports": reports, "numbers": np.array(numbers)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._steps, self._all_steps = state["steps"], state["all_steps"]
+        numbers = iter(state["numbers"].tolist())
+        self.reports[:] = [Report.of_numbers(numbers, **report) for report in state["reports"]]
+
+    def _report(self, trainer: Trainer, epoch: int) -> None:
+        self.reports.append(_watched_step(trainer, self._batch, epoch, self._steps))
+
+
+def layer_report(trainer: Trainer, x: Any, y: Any) -> Report:
+    """What :class:`LayerStatistics` reports, of one step on rows ``x`` (N, *shape) and targets ``y`` that is not taken.
+
+    The trainer's network is built, the arrays are host or device arrays, all rows are one minibatch.
+    """
+    data = prepare(trainer.net, trainer.loss, x, y)
+    batch_rows(len(data.x), None)
+    with trainer.net.device.use():
+        batch = [None if a is None else trainer.net.device.put(a) for a in data]
+    return _watched_step(trainer, batch, trainer.epoch + 1, 1)
+
+
+def _watched_step(trainer: Trainer, batch: Batch, epoch: int, step: int) -> Report:
+    watched = Watched(trainer, trainer.net.device, trainer.net.input_shape, "LayerStatistics")
+    watched.watcher = gauge = Gauge(watched)
+    with watched.device.use():
+        before = watched.trainer.net.parameters.value.copy()
+        with watched.observed():
+            loss = watched.trainer.step(*batch)
+        gauge.updates(before)
+        found = gauge.read(loss)
+    names = {path: f"{path}: {type(layer).__name__}" for path, layer in watched.layers.items() if path}
+    rows = {path: LayerReport() for path in names}
+    for (path, quantity), value in found.items():
+        if path in rows:
+            setattr(rows[path], quantity, value)
+    return Report(epoch, step, found[LOSS, "loss"], rows, names)
 
 
 class Gauge(Watcher):
@@ -171,12 +210,16 @@ class StopOnNonFinite(Callback):
     _before: Any  # the trainer, as it was at the last reading
     _batches: Any
     _sums: Any  # of each step since then: the gradients' squares, and the loss
+    _done = _pending = 0  # steps of this epoch: read; not read yet
 
     def __init__(self, every: int = 100):
         self.every = check_count("StopOnNonFinite: every", every)
 
+    def begin(self, trainer: Trainer) -> None:
+        self._done = self._pending = 0
+
     def begin_epoch(self, trainer: Trainer, steps: int, batches: Batches) -> None:
-        self._steps, self._batches, self._done = steps, batches, 0
+        self._steps, self._batches = steps, batches
         self._sums = trainer.net.device.empty((min(self.every, steps) + 1, 2), trainer.net.parameters.dtype)
         self._begin(trainer)
 
@@ -188,8 +231,17 @@ class StopOnNonFinite(Callback):
         if self._pending == self.every or self._done + self._pending == self._steps:
             self._read(trainer)
 
+    def __call__(self, trainer: Trainer, record: Record) -> None:
+        self._done = 0
+
     def finish(self, trainer: Trainer) -> None:
         self._before = self._batches = self._sums = None
+
+    def state(self) -> dict[str, Any]:
+        return {"done": self._done + self._pending}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._done = state["done"]
 
     def _begin(self, trainer: Trainer) -> None:
         self._pending = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,21 @@ class Sequential(Chain):
         if make is not None:
             self._become_layer(shape, make)
             return super().build(shape, make)
+        return self.build_from(shape, None, device=device, dtype=dtype, seed=seed)
+
+    def build_from(
+        self,
+        shape: Shape,
+        values: Callable[[list[Parameter]], Mapping[str, np.ndarray]] | None,
+        *,
+        device: str | Device,
+        dtype: DTypeLike,
+        seed: int,
+    ) -> Sequential:
+        """As :meth:`build`, with values by name instead of drawn ones: what the function gives for the parameters declared.
+
+        It is called before any memory is taken for them, and may refuse them.
+        """
         if not self.layers:
             raise ValueError("Sequential() has no layers: there is nothing to build")
         if (dtype := np.dtype(dtype)).name not in FLOATS:
@@ -85,7 +101,7 @@ class Sequential(Chain):
         root = Maker(rebuilt=self._parameters)
         try:
             output_shape = super().build(shape, root)
-            parameters = root.finish(target, dtype, seed)
+            parameters = root.finish(target, dtype, seed, values and values(root.entries))
         except BaseException:
             root.undo()
             raise
@@ -256,6 +272,28 @@ class Sequential(Chain):
             raise ValueError(wrong_input(name, rows.shape, self.input_shape))
         return rows
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and running statistics by PyTorch's names, in its layouts: ``{"0.weight": (out, in), ...}``.
+
+        Features of flattened images are in the order of PyTorch, whose channels come first (:mod:`xpnet.saving.layouts`).
+        """
+        return saving().state_dict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any], *, by_order: bool = False) -> None:
+        """Take over what :meth:`state_dict` or PyTorch's gave, arrays or tensors, on any device; checked before any changes.
+
+        ``by_order=True`` goes by the order of the arrays instead of their names, for a module whose layers stand in the same
+        order under other names (``features.0.weight``).
+        """
+        saving().load_state_dict(self, state, by_order=by_order)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the network into one safetensors file, atomically: :func:`xpnet.load` makes it again, on any device.
+
+        PyTorch reads its arrays by ``load_state_dict(safetensors.torch.load_file(path))``. OSError where it cannot be written.
+        """
+        saving().save(path, self)
+
     def summary(self, batch_size: int = 32) -> str:
         """A table of the layers: output shapes, parameters, FLOPs of one sample's forward pass, bytes.
 
@@ -308,6 +346,13 @@ class Sequential(Chain):
         self.arenas = ArenaPool()
         if self.built:
             self._forget_passes()
+
+
+def saving() -> Any:
+    """The module that knows files; it knows networks as well."""
+    from xpnet import saving
+
+    return saving
 
 
 def last_activation(chain: Any) -> str | None:

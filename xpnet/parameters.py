@@ -128,6 +128,17 @@ class Parameters(Mapping[str, Parameter]):
         parts = _cut(self.trainable, self.device.get(self.value)) + _cut(self.running, self.device.get(self.state))
         return {entry.name: np.asarray(part, order="C") for entry, part in zip(entries, parts, strict=True)}
 
+    def cut(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """The trainable parameters' parts of a host vector as long as the flat one, by name and in their shapes: views."""
+        return dict(zip((entry.name for entry in self.trainable), _cut(self.trainable, vector), strict=True))
+
+    def joined(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The inverse of :meth:`cut`: a new host vector."""
+        vector = np.empty(self.value.size, self.dtype)
+        for name, part in self.cut(vector).items():
+            part[...] = arrays[name]
+        return vector
+
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Overwrite all parameters and running statistics, as :meth:`snapshot` gave them; checked before any changes."""
         if missing := [name for name in self if name not in arrays]:
@@ -263,9 +274,12 @@ class Maker:
                     f"serves one network at a time; make a new layer, or copy.deepcopy(net) for an independent network"
                 )
 
-    def finish(self, device: Device, dtype: DTypeLike, seed: int) -> Parameters:
-        """Make the vectors and draw every initial value on the host, one generator per array."""
+    def finish(self, device: Device, dtype: DTypeLike, seed: int, values: Mapping[str, np.ndarray] | None = None) -> Parameters:
+        """Make the vectors; fill them with ``values``, or draw every initial value on the host, one generator per array."""
         parameters = Parameters(self.root.entries, device, dtype)
+        if values is not None:
+            parameters.restore(values)
+            return parameters
         for index, (entry, init) in enumerate(zip(self.root.entries, self.root.initializers, strict=True)):
             parameters.fill(entry.name, init(np.random.default_rng([seed, index]), entry.shape))
         return parameters

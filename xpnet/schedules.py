@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from xpnet.checks import check_count, check_number
 from xpnet.layers.base import Configured
@@ -23,6 +24,13 @@ class Schedule(Configured):
 
     def reset(self) -> None:
         """Forget what was observed."""
+
+    def state(self) -> dict[str, Any]:
+        """What was observed, for a checkpoint: numbers; empty where the rate depends on the step alone."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
 
 
 class Constant(Schedule):
@@ -99,6 +107,12 @@ class LinearWarmup(Schedule):
     def reset(self) -> None:
         self.after.reset()
 
+    def state(self) -> dict[str, Any]:
+        return self.after.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.after.restore(state)
+
 
 class ReduceOnPlateau(Schedule):
     """Multiplied by ``factor`` when the monitored loss has not fallen for more than ``patience`` epochs.
@@ -128,6 +142,12 @@ class ReduceOnPlateau(Schedule):
     def reset(self) -> None:
         self._rate, self._best, self._bad = self.learning_rate, math.inf, 0
         self._cooling: float = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"rate": self._rate, "best": self._best, "bad": self._bad, "cooling": self._cooling}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._rate, self._best, self._bad, self._cooling = (state[name] for name in ("rate", "best", "bad", "cooling"))
 
     def __call__(self, step: int) -> float:
         return self._rate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 import xpnet as xn
-from xpnet import saved
 from xpnet.cli import main
 
 HEADER = ["size", "colour", "price"]
@@ -146,16 +144,16 @@ def test_a_saved_data_set_by_name_gives_the_same_scores(capsys, tmp_path):
 
 def test_the_first_row_is_taken_as_in_training(capsys, tmp_path):
     """Without a header a first row of text would be lost; years as names would be taken for data."""
-    options = ("--device", "cpu", "--epochs", "1", "--save", tmp_path / "net")
+    options = ("--device", "cpu", "--epochs", "1", "--save")
     texts = [["red", "big", "1.5"], ["blue", "big", "2.5"], ["red", "small", "3.5"]] * 5
-    assert run("train", write(tmp_path / "a.csv", texts), "--target", "2", *options) == 0
+    assert run("train", write(tmp_path / "a.csv", texts), "--target", "2", *options, tmp_path / "net") == 0
     capsys.readouterr()
     assert run("predict", tmp_path / "net", write(tmp_path / "b.csv", [row[:2] for row in texts]), "--device", "cpu") == 0
     assert len(predicted(capsys)[0]) == 15
     years = write(tmp_path / "c.csv", [[str(i), str(i * 1.5)] for i in range(20)], ["2019", "2020"])
-    assert run("train", years, "--target", "2020", "--header", "yes", *options) == 0
+    assert run("train", years, "--target", "2020", "--header", "yes", *options, tmp_path / "dated") == 0
     capsys.readouterr()
-    assert run("predict", tmp_path / "net", years, "--device", "cpu") == 0
+    assert run("predict", tmp_path / "dated", years, "--device", "cpu") == 0
     assert len(predicted(capsys)[0]) == 20
 
 
@@ -244,130 +242,26 @@ def test_a_wrong_device_is_not_called_damage(capsys, folder, tmp_path):
     assert "no device is called 'gpu'" in error_of(capsys)
 
 
-@pytest.fixture
-def net(folder, tmp_path) -> Path:
-    """A copy that may be damaged."""
-    saved.save(tmp_path / "net", saved.load(folder / "price"))
-    return tmp_path / "net"
-
-
-def changed(net: Path, *path: str | int, value: object = None, missing: bool = False) -> None:
-    stored = json.loads((net / "model.json").read_text())
-    place = stored
-    for key in path[:-1]:
-        place = place[key]
-    if missing:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = value
-    (net / "model.json").write_text(json.dumps(stored))
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        ("format",),
-        ("network",),
-        ("inputs",),
-        ("target",),
-        ("target", "task"),
-        ("inputs", "columns"),
-        ("inputs", "columns", 0, "std"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("value", [None, "x", -1, [], {}], ids=repr)
-def test_a_damaged_description(capsys, net, path, value):
-    changed(net, *path, value=value)
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert re.search(r"model\.json is damaged .*: train and save again|has format .*, this xpnet reads 1", error_of(capsys))
-    changed(net, *path, missing=True)
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert re.search(r"model\.json is damaged .*: train and save again", error_of(capsys))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "\ufffd\ufffd", '{"format": 1, "inputs": NaN}'])
-def test_a_description_that_is_none(capsys, net, text):
-    (net / "model.json").write_text(text, "utf-8")
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert "model.json is damaged" in error_of(capsys)
-
-
-def test_a_later_format_is_named(capsys, net):
-    changed(net, "format", value=2)
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert "has format 2, this xpnet reads 1: it was saved by xpnet" in error_of(capsys)
-
-
-def test_damaged_parameters(capsys, net, folder):
-    path, good = net / "parameters.npz", (net / "parameters.npz").read_bytes()
-    arrays = saved.load(folder / "price").net.parameters.snapshot()
-    cases = {
-        b"": "is damaged",
-        good[:-100]: "is damaged",
-        good[:300] + bytes([good[300] ^ 1]) + good[301:]: "is damaged",
-    }
-    for data, said in cases.items():
-        path.write_bytes(data)
-        assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-        assert said in error_of(capsys)
-    for wrong in ({"0.W": arrays["0.W"]}, arrays | {"0.b": arrays["0.b"][:5]}, arrays | {"0.b": arrays["0.b"].astype(int)}):
-        np.savez(path, **wrong)
-        assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-        assert "does not hold the parameters of the network in model.json" in error_of(capsys)
-    np.savez(path, **arrays | {"0.b": arrays["0.b"] * np.nan})
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert "a parameter is not finite" in error_of(capsys)
-    path.unlink()
-    assert run("predict", net, net / "none.csv", "--device", "cpu") == 1
-    assert "parameters.npz" in error_of(capsys)
-
-
 def test_a_folder_without_a_network(capsys, tmp_path):
-    for path in (tmp_path, tmp_path / "none"):
+    for path, said in (
+        (tmp_path, "has no model.safetensors, which xpnet train ... --save"),
+        (tmp_path / "none", "is not there"),
+    ):
         assert run("predict", path, tmp_path / "a.csv") == 1
-        assert "is no network saved by xpnet: it has no model.json" in error_of(capsys)
+        assert said in error_of(capsys)
 
 
-def test_what_is_loaded_is_what_was_saved(folder, tmp_path):
-    model = saved.load(folder / "price")
-    saved.save(tmp_path / "again", model)
-    again = saved.load(tmp_path / "again")
-    assert (again.inputs, again.target, again.hidden, again.activation) == (model.inputs, model.target, (64, 64), "relu")
-    for name, values in model.net.parameters.snapshot().items():
-        np.testing.assert_array_equal(again.net.parameters.snapshot()[name], values)
+def test_a_damaged_file_is_named(capsys, folder, tmp_path):
+    data = bytearray((folder / "price" / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert run("predict", tmp_path, tmp_path / "none.csv", "--device", "cpu") == 1
+    assert "model.safetensors is damaged: its checksum does not agree" in error_of(capsys)
 
 
-def test_a_save_that_fails_leaves_the_old_network(folder, tmp_path, monkeypatch):
-    model = saved.load(folder / "price")
-    saved.save(tmp_path / "net", model)
-    before = (tmp_path / "net" / "model.json").read_bytes()
-    rename = Path.rename
-
-    def refuse_the_second(self: Path, target: Path) -> Path:
-        if self.name.endswith(".new"):
-            raise OSError("disk full")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_the_second)
-    with pytest.raises(OSError, match="disk full"):
-        saved.save(tmp_path / "net", model)
-    assert [p.name for p in tmp_path.iterdir()] == ["net"]
-    assert (tmp_path / "net" / "model.json").read_bytes() == before
-
-
-def test_ctrl_c_at_the_last_moment_leaves_the_new_network(folder, tmp_path, monkeypatch):
-    saved.save(tmp_path / "net", saved.load(folder / "colour"))
-    rename = Path.rename
-
-    def interrupt_after_the_second(self: Path, target: Path) -> Path:
-        moved = rename(self, target)
-        if self.name.endswith(".new"):
-            raise KeyboardInterrupt
-        return moved
-
-    monkeypatch.setattr(Path, "rename", interrupt_after_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        saved.save(tmp_path / "net", saved.load(folder / "price"))
-    assert [p.name for p in tmp_path.iterdir()] == ["net"]
-    assert saved.load(tmp_path / "net").target.name == "price"
+def test_the_file_itself_will_do(capsys, folder, tmp_path):
+    rows = write(tmp_path / "a.csv", ROWS, HEADER)
+    assert run("predict", folder / "price", rows) == 0
+    expected = capsys.readouterr().out
+    assert run("predict", folder / "price" / "model.safetensors", rows) == 0
+    assert capsys.readouterr().out == expected

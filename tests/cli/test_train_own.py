@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -194,16 +193,14 @@ def test_saving_and_what_may_not_be_replaced(capsys, tmp_path):
     options = ("--target", "kind", "--save", str(net))
     assert train(path, *options) == 0
     assert "saved in" in capsys.readouterr().out.splitlines()[-1]
-    first = (net / "model.json").read_text()
-    assert train(path, *options, "--hidden", "5") == 0  # one saved by xpnet is replaced
-    assert json.loads((net / "model.json").read_text())["network"]["hidden"] == [5]
-    assert json.loads(first)["network"]["hidden"] == [64, 64]
-    assert sorted(p.name for p in net.parent.iterdir()) == ["net"]
-    capsys.readouterr()
-    (net / "diary.txt").write_text("mine")
-    assert train(path, *options) == 1
-    assert "exists and is no network saved by xpnet" in error_of(capsys)  # before any training
-    assert (net / "diary.txt").read_text() == "mine"
+    first = (net / "model.safetensors").read_bytes()
+    assert train(path, *options, "--hidden", "5") == 1
+    assert f"holds a network trained earlier: go on with it by xpnet train --resume {net}" in error_of(capsys)
+    assert (net / "model.safetensors").read_bytes() == first
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("mine")
+    assert train(path, "--target", "kind", "--save", str(tmp_path / "mine")) == 1
+    assert "exists and is no empty folder" in error_of(capsys)  # before any training
 
 
 def test_a_place_that_cannot_be_made_is_refused_before_training(capsys, tmp_path):
@@ -216,8 +213,8 @@ def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     options = (*TARGET, "--optimizer", "sgd", "--learning-rate", "1e30", "--save", str(tmp_path / "net"))
     with pytest.warns(RuntimeWarning):
         assert train(written(tmp_path, GOOD), *options) == 1
-    assert "nothing was saved" in capsys.readouterr().err
-    assert not (tmp_path / "net").exists()
+    assert "training has diverged" in capsys.readouterr().err
+    assert not (tmp_path / "net" / "model.safetensors").exists()
 
 
 def test_a_network_that_diverged_has_no_score(capsys, tmp_path):
@@ -225,14 +222,14 @@ def test_a_network_that_diverged_has_no_score(capsys, tmp_path):
         assert train(written(tmp_path, GOOD), *TARGET, "--optimizer", "sgd", "--learning-rate", "1e30") == 1
     printed, error = capsys.readouterr()
     assert "R2" not in printed.splitlines()[-1]
-    assert error == "xpnet train: training has diverged, nothing was saved: try a smaller --learning-rate\n"
+    assert error == "xpnet train: training has diverged, there is no model: try a smaller --learning-rate\n"
 
 
 def test_the_line_that_says_where_it_was_saved_can_be_copied(capsys, tmp_path):
     assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", str(tmp_path / "my net")) == 0
     assert capsys.readouterr().out.endswith(f"xpnet predict '{tmp_path}/my net' FILE\n")
     assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", "") == 1  # an empty variable in a script
-    assert "exists and is no network saved by xpnet" in error_of(capsys)
+    assert "exists and is no empty folder" in error_of(capsys)
 
 
 def test_california_housing_refuses_its_gaps_and_learns_in_a_few_epochs(capsys):

@@ -304,3 +304,18 @@ class TestSmallMercies:
         data = classes_data(20)
         ends = [make(device).fit(*data, class_weight=w)["loss"] for w in ({0: 1, 1: 2, 2: 3}, [1, 2, 3])]
         assert ends[0] == ends[1]
+
+
+def test_held_out_rows_may_have_weights(device) -> None:
+    x, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
+    weights = np.array([1, 0, 2, 1, 0, 3.0])
+    net = xn.Sequential(xn.Affine(2))
+    trainer = xn.Trainer(net, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(1e-3), device=device)
+    history = trainer.fit(x, y, validation=(x, y, weights))
+    found = trainer.evaluate(x, y, sample_weight=weights)
+    assert history["validation_loss"][-1] == found["loss"]
+    assert history["validation_accuracy"][-1] == found["accuracy"]
+    with pytest.raises(ValueError, match="sample_weight has shape"):
+        trainer.fit(x, y, validation=(x, y, weights[:2]))
+    with pytest.raises(TypeError, match=r"a pair of arrays, \(x, y\), or three"):
+        trainer.fit(x, y, validation=(x, y, weights, 1))

@@ -10,10 +10,25 @@ from typing import NoReturn
 
 from xpnet import __version__
 from xpnet.checks import closest
-from xpnet.cli import advise, bench, color, compare, doctor, exercise, explain, parity, predict, report, sim, train
+from xpnet.cli import (
+    advise,
+    bench,
+    color,
+    compare,
+    doctor,
+    exercise,
+    explain,
+    export,
+    parity,
+    plot,
+    predict,
+    report,
+    sim,
+    train,
+)
 from xpnet.extras import MissingExtra
 
-VERBS = (train, predict, explain, exercise, color, sim, parity, advise, bench, report, compare, doctor)
+VERBS = (train, predict, export, plot, explain, exercise, color, sim, parity, advise, bench, report, compare, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

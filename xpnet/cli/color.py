@@ -33,12 +33,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     import xpnet as xn
     from xpnet.preprocessing import Classes, Rows
-    from xpnet.saved import network
 
     asked, data = parse(arguments.colors), xn.datasets.colors()
     inputs, target = Rows.fit(data.x_train), Classes(data.target, data.classes)
     trainer = xn.Trainer(
-        network((50, 100, 50), "relu", target.outputs),
+        xn.architectures.mlp((50, 100, 50), "relu", target.outputs),
         loss=xn.SoftmaxCrossEntropy(),
         optimizer=xn.SGD(0.01),
         device=arguments.device,

@@ -15,7 +15,7 @@ from xpnet.checks import check_count
 from xpnet.cli.train import add_csv
 from xpnet.cli.train_own import CSV, csv_options, refuse, unit
 from xpnet.preprocessing import Rows
-from xpnet.saved import Model, load
+from xpnet.saving import Model, load_model
 from xpnet.serving import pictures, questions
 from xpnet.serving.answers import CSVWriter, Score, Writer, writing
 from xpnet.serving.questions import Batch
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--out {arguments.out} is the input: choose another file")
     if arguments.batch_size is not None:
         check_count("--batch-size", arguments.batch_size)
-    model = load(arguments.model, arguments.device)
+    model = load_model(arguments.model, arguments.device)
     asked = batches(paths, model, arguments)
     score, notes = Score(model.target), dict[str, None]()
     goal = writing(arguments.out, model.target) if arguments.out else nullcontext(CSVWriter(sys.stdout, model.target))

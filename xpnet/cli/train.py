@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import os
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnet.architectures import ACTIVATIONS
 from xpnet.checks import closest
-from xpnet.saved import ACTIVATIONS
+from xpnet.cli import runs
 
 if TYPE_CHECKING:
-    from xpnet import Optimizer, Trainer
+    from xpnet import Checkpoints, Optimizer, Trainer
     from xpnet.preprocessing import Prepared
 
 OPTIMIZERS = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
@@ -33,9 +36,13 @@ What was assumed is said in the first line; scales and categories are those of t
 def add_to(verbs: argparse._SubParsersAction) -> None:
     """Add the verb and its options."""
     parser = verbs.add_parser("train", help="train on a data set or on data of your own", description=DESCRIPTION)
-    parser.set_defaults(run=run)
-    parser.add_argument("dataset", type=name_or_path, metavar="DATA", help=f"{', '.join(NAMES)}; or a file or folder")
-    parser.add_argument("--save", metavar="DIR", help="save the network there, for xpnet predict")
+    parser.add_argument(
+        "dataset", nargs="?", type=name_or_path, metavar="DATA", help=f"{', '.join(NAMES)}; or a file or folder"
+    )
+    parser.add_argument(
+        "--save", metavar="DIR", help="a new folder for the network, its checkpoints and the log of the training"
+    )
+    parser.add_argument("--resume", metavar="DIR", help="go on with the training in that folder: no DATA, no other options")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     _add_training(parser.add_argument_group("training"))
     _add_own(parser.add_argument_group("data of your own"))
@@ -44,6 +51,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "--data", metavar="DIR", help="folder with the files of mnist, fashion-mnist, cifar10; or set XPNET_DATA"
     )
     named.add_argument("--download", action="store_true", default=None, help="fetch what is not there")
+    parser.set_defaults(run=functools.partial(run, parser=parser))
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
@@ -107,19 +115,23 @@ def name_or_path(text: str) -> str:
     raise argparse.ArgumentTypeError(said)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Train, a line an epoch, then how good it is on the rows held out, the device and the speed."""
     import xpnet as xn
-    from xpnet import saved
     from xpnet.cli.train_own import metrics, named, own
+    from xpnet.saving.models import about
 
-    if arguments.save is not None:
-        saved.check_folder(arguments.save)
+    if arguments.resume is not None:
+        arguments = runs.resumed(arguments, parser.parse_args([]))
+    elif arguments.dataset is None:
+        parser.error(f"DATA is missing: one of {', '.join(NAMES)}, or a file or folder of your own")
+    elif arguments.save is not None:
+        runs.check_new(arguments.save)
     job = named(arguments) if arguments.dataset in NAMES else own(arguments)
     hidden = arguments.hidden if arguments.hidden is not None else [256] if arguments.dataset in PICTURES else [64, 64]
     epochs = chosen_epochs(arguments, len(job.x_train))
     trainer = xn.Trainer(
-        saved.network(hidden, arguments.activation, job.target.outputs),
+        xn.architectures.mlp(hidden, arguments.activation, job.target.outputs),
         loss=xn.SoftmaxCrossEntropy() if job.target.task == "classification" else xn.MeanSquaredError(),
         optimizer=optimizer(arguments),
         device=arguments.device,
@@ -134,15 +146,28 @@ def run(arguments: argparse.Namespace) -> None:
             f"layers {job.x_train.shape[1]} {' '.join(map(str, [*hidden, job.target.outputs]))}; epochs: {epochs}",
             flush=True,
         )
+    keeper = None
+    if arguments.save is not None:
+        keeper = xn.Checkpoints(arguments.save, about=about(job.inputs, job.target, Path(arguments.dataset).name))
+        if arguments.resume is None:
+            runs.begin(arguments)
+        elif keeper.files:
+            print(f"going on from {keeper.files[-1]}", flush=True)
     stopping = None if arguments.early_stopping is None else xn.EarlyStopping(arguments.early_stopping)
-    trainer.fit(
-        job.x_train,
-        job.y_train,
-        epochs=epochs,
-        batch_size=arguments.batch_size or None,
-        validation=(job.x_held, job.y_held),
-        early_stopping=stopping,
-    )
+    try:
+        trainer.fit(
+            job.x_train,
+            job.y_train,
+            epochs=epochs,
+            batch_size=arguments.batch_size or None,
+            validation=(job.x_held, job.y_held),
+            early_stopping=stopping,
+            checkpoints=keeper,
+            resume=arguments.resume is not None,
+        )
+    except xn.Interrupted as stop:
+        print(f"{stop.args[0].partition(':')[0]}: xpnet train --resume {shlex.quote(arguments.save)} goes on", file=sys.stderr)
+        return 130
     if stopping:
         print(f"best epoch {stopping.best_epoch} of {len(trainer.history['epoch'])} by the {job.held} rows, kept")
     elif best := past_best(trainer.history["validation_loss"]):
@@ -150,13 +175,18 @@ def run(arguments: argparse.Namespace) -> None:
             f"the loss of the {job.held} rows was lowest in epoch {best} and has risen since: --early-stopping N keeps the best"
         )
     print(report(trainer, job))
-    if arguments.save is not None:
-        model = saved.Model(
-            trainer.net, tuple(hidden), arguments.activation, job.inputs, job.target, Path(arguments.dataset).name
-        )
-        again = ", in place of the network that was there" if Path(arguments.save).exists() else ""
-        saved.save(arguments.save, model)
-        print(f"saved in {arguments.save}{again}: xpnet predict {shlex.quote(arguments.save)} FILE")
+    if keeper:
+        save(arguments.save, trainer, job, keeper)
+    return 0
+
+
+def save(folder: str, trainer: Trainer, job: Prepared, keeper: Checkpoints) -> None:
+    """Write the model into the folder of the run, and say what it is good for."""
+    from xpnet.saving import Model, save_model
+    from xpnet.saving.models import MODEL
+
+    save_model(Path(folder).expanduser() / MODEL, Model(trainer.net, job.inputs, job.target, keeper.about["data"]))
+    print(f"saved in {folder}: xpnet predict {shlex.quote(folder)} FILE")
 
 
 def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:

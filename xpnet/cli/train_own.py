@@ -107,7 +107,7 @@ def score(prepared: Prepared, scores: dict[str, float]) -> str:
     """
     target, y = prepared.target, prepared.y_held
     if not math.isfinite(scores["loss"]):
-        raise ValueError("training has diverged, nothing was saved: try a smaller --learning-rate")
+        raise ValueError("training has diverged, there is no model: try a smaller --learning-rate")
     if isinstance(target, Quantity):
         guess = target.std * math.sqrt(float(np.mean(y.astype(np.float64) ** 2)))
         reached = f"RMSE {unit(scores['rmse'])}, the typical error (always guessing the training mean: {unit(guess)})"

@@ -232,6 +232,24 @@ class Optimizer(Recordable):
         """Tell the schedule the epoch's loss (for :class:`xpnet.ReduceOnPlateau`)."""
         self._schedule.observe(loss)
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it, on the host: updates, what its schedule observed, its own vectors by parameter."""
+        found, whole = {}, self._parameters
+        for name, vector in self._vectors.items():
+            found[name] = whole.cut(self._device.get(vector)) if whole is not None else {}
+        return {"steps": self.steps, "schedule": self._schedule.state(), "vectors": found}
+
+    def restore(self, state: dict[str, Any], parameters: Parameters) -> None:
+        """Take over what :meth:`state` gave, for the parameters of the same network."""
+        if state["vectors"]:
+            self.reset()
+            self.prepare(parameters)
+        with parameters.device.use():
+            for name, arrays in state["vectors"].items():
+                self._vectors[name][...] = parameters.device.put(parameters.joined(arrays))
+        self.steps = state["steps"]
+        self._schedule.restore(state["schedule"])
+
     def go_back_to(self, earlier: Optimizer) -> None:
         """Take over the steps and vectors of an earlier copy of this optimizer."""
         self.steps = earlier.steps

@@ -22,6 +22,8 @@ Record = dict[str, Any]
 Batch = Sequence[Any]  # inputs, targets and weights (or None) of one step, on the device, valid until the next
 Batches = Callable[[], Iterator[Batch]]
 
+LARGER_IS_BETTER = ("accuracy", "r2")  # ends of names
+
 
 class Callback(Configured):
     """A callback with a beginning and an end, and steps between; override what you need."""
@@ -43,6 +45,53 @@ class Callback(Configured):
 
     def finish(self, trainer: Trainer) -> None:
         """Called once when ``fit`` ends, however it ends."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it: numbers, texts and NumPy arrays, in lists and dicts."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave; called after :meth:`begin` where training goes on from a checkpoint."""
+
+
+class Watch:
+    """Which record has the best value so far of ``monitor``: "validation_loss" if None (the training loss without validation).
+
+    ``mode`` "min" or "max" says what is better (None: "max" for accuracies and r2, else "min"). ``best``, the value, and
+    ``best_epoch`` are None before the first that is finite. Values better by ``min_delta`` or less do not count.
+    """
+
+    def __init__(self, owner: str, monitor: str | None, mode: str | None, min_delta: float = 0.0):
+        if mode not in ("min", "max", None):
+            raise ValueError(f"{owner}(mode={mode!r}): choose 'min' or 'max'")
+        larger_is_better = mode is None and str(monitor).endswith(LARGER_IS_BETTER)
+        self.monitor, self.min_delta = monitor, min_delta
+        self._sign = -1 if mode == "max" or larger_is_better else 1
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse a monitor that no record will have."""
+        if str(self.monitor).startswith("val"):  # these come from fit alone; others a callback may add
+            watched(self.monitor, names)
+
+    def improved(self, record: Record) -> bool:
+        """Whether the record is the best so far, which is then remembered."""
+        value = float(monitored(record) if self.monitor is None else record[watched(self.monitor, record)])
+        bound = math.inf if self.best is None else self._sign * self.best
+        if not (math.isfinite(value) and self._sign * value < bound - self.min_delta):
+            return False
+        self.best, self.best_epoch = value, record["epoch"]
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """As :meth:`Callback.state`."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As :meth:`Callback.restore`."""
+        best, epoch = state["best"], state["best_epoch"]
+        self.best, self.best_epoch = (None, None) if best is None else (float(best), int(epoch))
 
 
 class FromFunction(Callback):
@@ -81,27 +130,32 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         restore_best: bool = True,
     ):
-        if mode not in ("min", "max", None):
-            raise ValueError(f"EarlyStopping(mode={mode!r}): choose 'min' or 'max'")
         self.patience = check_count("EarlyStopping: patience", patience)
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.restore_best = restore_best
-        larger_is_better = mode is None and str(monitor).endswith(("accuracy", "r2"))
-        self._sign = -1 if mode == "max" or larger_is_better else 1
         self.begin()
 
+    @property
+    def best(self) -> float | None:
+        """The best value so far; None before the first epoch."""
+        return self._watch.best
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of :attr:`best`."""
+        return self._watch.best_epoch
+
     def check(self, names: Sequence[str]) -> None:
-        if str(self.monitor).startswith("val"):  # these come from fit alone; others a callback may add
-            watched(self.monitor, names)
+        self._watch.check(names)
 
     def begin(self, trainer: Trainer | None = None) -> None:
-        self.best, self.best_epoch, self.waited = math.inf, None, 0
+        self._watch = Watch("EarlyStopping", self.monitor, self.mode, self.min_delta)
+        self.waited = 0
         self._snapshot: dict[str, np.ndarray] | None = None
 
     def __call__(self, trainer: Trainer, record: Record) -> bool:
-        value = self._sign * (monitored(record) if self.monitor is None else record[watched(self.monitor, record)])
-        if value < self.best - self.min_delta:
-            self.best, self.best_epoch, self.waited = value, record["epoch"], 0
+        if self._watch.improved(record):
+            self.waited = 0
             if self.restore_best:
                 self._snapshot = trainer.net.parameters.snapshot()
         else:
@@ -112,6 +166,13 @@ class EarlyStopping(Callback):
         if self._snapshot is not None:
             trainer.net.parameters.restore(self._snapshot)
             self._snapshot = None
+
+    def state(self) -> dict[str, Any]:
+        return {**self._watch.state(), "waited": self.waited, "snapshot": self._snapshot}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._watch.restore(state)
+        self.waited, self._snapshot = state["waited"], state["snapshot"]
 
 
 def watched(name: Any, names: Iterable[str]) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import numbers
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,9 +71,18 @@ class Half:
                 "half precision: every step of the epoch overflowed and was skipped, nothing was learned: scale the inputs "
                 "(half precision ends at 65504), let loss_scale be 'dynamic', or leave precision out",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return dict(zip(self.REPORTED, (found["scale"], self._told), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {**self._scale.read(), "told": self._told}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self._scale.set([state[name] for name in LossScale.NAMES])
+        self._told = state["told"]
 
     @np.errstate(over="ignore", invalid="ignore")  # of which the loss scale takes care
     def step(self, trainer: Trainer, x: Array, y: Array, weights: Array | None) -> Array:
@@ -131,6 +141,9 @@ class LossScale:
         with device.use():
             self._device, self._numbers, self._total = device, numbers, device.empty((), np.float32)
             self.of = {name: numbers[i, ...] for i, name in enumerate(self.NAMES)}
+
+    def set(self, numbers: Sequence[float]) -> None:
+        self._place(self._device, self._device.put(np.array(numbers, np.float32)))
 
     def read(self) -> dict[str, float]:
         return dict(zip(self.NAMES, self._device.get(self._numbers).tolist(), strict=True))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
-import time
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
@@ -23,13 +21,16 @@ from xpnet.network import Sequential, check_shape, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
+from xpnet.training.checkpoints import LOG, Checkpoints, as_checkpoints
 from xpnet.training.data import ClassWeight, Prepared, prepare
-from xpnet.training.feed import Feed, batch_rows, row_order
+from xpnet.training.feed import Feed, batch_rows
 from xpnet.training.half import Half
+from xpnet.training.logs import JSONLog
 from xpnet.training.precision import check_float32, check_per_sample, check_precision
 from xpnet.training.recorded import Records
+from xpnet.training.run import Run, mean
 
-Data = tuple[Any, Any]
+Data = tuple[Any, ...]
 
 
 class Trainer:
@@ -131,23 +132,33 @@ class Trainer:
         early_stopping: EarlyStopping | int | None = None,
         per_sample: bool = False,
         progress: bool = True,
+        checkpoints: Checkpoints | str | os.PathLike | None = None,
+        resume: bool = False,
     ) -> dict[str, list[float]]:
         """Train for ``epochs`` more epochs on rows ``x`` (N, *shape) and targets ``y`` (N, ...); return ``history``.
 
-        ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)`` is
-        evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
+        ``batch_size=None`` takes the whole set at once, 1 trains online. ``validation=(x, y)``, or ``(x, y, sample_weight)``,
+        is evaluated after each epoch. ``sample_weight`` (N,) weights rows; ``class_weight`` is a mapping from
         label to weight, a list with one weight a label, or "balanced". ``early_stopping`` is a patience in
         epochs or an :class:`EarlyStopping`. ``per_sample=True`` runs the same steps one sample at a time.
         The progress bar shows on terminals only.
+
+        ``checkpoints``, a folder or :class:`Checkpoints`, keeps the training on disk, with a log of its epochs; with
+        ``resume=True`` it goes on from the newest one there, if there is one, until its ``epochs`` are complete: to the same
+        bytes as if it had never stopped.
 
         Raises ValueError or TypeError for data that do not fit, before anything is changed.
         """
         epochs = check_count("epochs", epochs)
         if per_sample:
             check_per_sample(self.precision)
-        callbacks = self._callbacks(early_stopping)
+        keeper = as_checkpoints(checkpoints, resume)
+        names = self._record_names(validation is not None)
+        if keeper:
+            keeper.check(names)
+        callbacks = self._callbacks(early_stopping, keeper)
         for callback in callbacks:
-            callback.check(self._record_names(validation is not None))
+            callback.check(names)
         with self._building_for(x):
             data = prepare(self.net, self.loss, x, y, sample_weight, class_weight)
             size = batch_rows(len(data.x), batch_size)
@@ -155,23 +166,18 @@ class Trainer:
                 for rows in {size, len(data.x) % size or size}:
                     layer.check_batch(rows)
             held_out = None if validation is None else self._held_out(validation)
-        feed = Feed(self.device, data)
-        validation_feed = Feed(self.device, held_out or ())
-        for callback in callbacks:
-            callback.begin(self)
-        steps = epochs * -(-len(data.x) // size)
-        with tqdm(total=steps, unit="step", disable=None if progress else True, leave=False) as bar:
-            try:
-                for _ in range(epochs):
-                    record = self._epoch(feed, data, size, shuffle, per_sample, bar, callbacks)
-                    if held_out is not None:
-                        scores = self._scores(validation_feed, held_out)
-                        record |= {f"validation_{name}": value for name, value in scores.items()}
-                    if self._end_epoch(record, callbacks):
-                        break
-            finally:
-                for callback in callbacks:
-                    callback.finish(self)
+            run = Run(
+                *(self, data, held_out, callbacks),
+                epochs=epochs,
+                size=size,
+                shuffle=shuffle,
+                per_sample=per_sample,
+                keeper=keeper,
+            )
+            if keeper:
+                keeper.begin(run, resume)
+        with keeper.watching() if keeper else contextlib.nullcontext():
+            run.go(progress)
         return self.history
 
     def partial_fit(self, x: Any, y: Any, *, sample_weight: Any = None) -> float:
@@ -187,7 +193,7 @@ class Trainer:
         """Loss and metrics in inference mode: {"loss": ..., "accuracy": ...}. Changes nothing."""
         data = prepare(self.net, self.loss, x, y, sample_weight)
         batch_rows(len(data.x), None)
-        return self._scores(Feed(self.net.device, data), data)
+        return self.scores(Feed(self.net.device, data), data)
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray:
         """The network's outputs (N, ...) as NumPy: logits where it ends in them, whose ``argmax(axis=1)`` is the class.
@@ -197,52 +203,19 @@ class Trainer:
         return self.net.predict(x, batch_size)
 
     def _held_out(self, validation: Data) -> Prepared:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise TypeError("validation is a pair of arrays, (x, y)")
-        data = prepare(self.net, self.loss, *validation, what="validation ")
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise TypeError("validation is a pair of arrays, (x, y), or three, (x, y, sample_weight)")
+        weights = validation[2] if validation[2:] else None
+        data = prepare(self.net, self.loss, validation[0], validation[1], weights, what="validation ")
         batch_rows(len(data.x), None)
         return data
-
-    def _epoch(
-        self,
-        feed: Feed,
-        data: Prepared,
-        size: int,
-        shuffle: bool,
-        per_sample: bool,
-        bar: tqdm,
-        callbacks: Sequence[Callback],
-    ) -> Record:
-        """Every row once. The losses stay on the device and are read with one copy at the end.
-
-        The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
-        """
-        began, n = time.perf_counter(), len(data.x)
-        rate = self.optimizer.current_rate
-        order = row_order(n, self.seed, self.epoch) if shuffle else np.arange(n)
-        starts = range(0, n, size)
-        batches = functools.partial(feed.batches, order, size)
-        with self.device.use():
-            for callback in callbacks:
-                callback.begin_epoch(self, len(starts), batches)
-            losses = self.device.empty((len(starts),), self.net.parameters.dtype)
-            for i, batch in enumerate(batches()):
-                loss = losses[i] = self.step(*batch, per_sample=per_sample)
-                for callback in callbacks:
-                    callback.end_step(self, batch, loss)
-                bar.update()
-        weights = np.ones(n) if data.weights is None else data.weights[order].astype(np.float64)
-        average = mean(self.device.get(losses), np.add.reduceat(weights, starts))
-        scaling = self.half.report(len(starts)) if self.half else {}
-        seconds = time.perf_counter() - began
-        return {"epoch": self.epoch + 1, "loss": average, "learning_rate": rate, "seconds": seconds, **scaling}
 
     def _record_names(self, validation: bool) -> list[str]:
         """Names of what an epoch's record will hold."""
         scores = [f"validation_{name}" for name in ("loss", *self.metrics)] if validation else []
         return ["epoch", "loss", "learning_rate", "seconds", *(self.half.REPORTED if self.half else ()), *scores]
 
-    def _end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
+    def end_epoch(self, record: Record, callbacks: Sequence[Callback]) -> bool:
         """Write the record down, tell the schedule and the callbacks; whether one of them ends the training."""
         before = len(self.history.get("epoch", ()))
         for name in {**self.history, **record}:  # an epoch without validation has NaN there, so that all lists are alike long
@@ -251,11 +224,11 @@ class Trainer:
         if not math.isfinite(record["loss"]):
             advice = "try a smaller learning rate" + (", or inputs that half precision holds (65504)" if self.half else "")
             text = f"epoch {self.epoch}: the loss is {record['loss']}; training has diverged, {advice}"
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
         self.optimizer.observe(monitored(record))
         return sum(bool(callback(self, record)) for callback in callbacks) > 0  # every one is called
 
-    def _scores(self, feed: Feed, data: Prepared) -> dict[str, float]:
+    def scores(self, feed: Feed, data: Prepared) -> dict[str, float]:
         """Loss and metrics of prepared data, in parts; the outputs come back to the host, where the metrics are computed."""
         net, device, n = self.net, self.net.device, len(data.x)
         outputs = np.empty((n, *net.output_shape), net.parameters.dtype)
@@ -277,11 +250,15 @@ class Trainer:
             scores = {name: float(metric(outputs, targets, weights)) for name, metric in self.metrics.items()}
         return {"loss": mean(*device.get(pairs).T), **scores}
 
-    def _callbacks(self, early_stopping: EarlyStopping | int | None) -> list[Callback]:
+    def _callbacks(self, early_stopping: EarlyStopping | int | None, keeper: Checkpoints | None) -> list[Callback]:
+        """In the order in which they run: those of the trainer first, a log of what they add to the record last."""
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
         if stopping is not None:
             check_kind("fit(early_stopping", stopping, EarlyStopping)
-        return [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
+        found = [*self.callbacks] if stopping is None else [*self.callbacks, stopping]
+        if keeper is None or any(isinstance(callback, JSONLog) for callback in found):
+            return found
+        return [*found, JSONLog(keeper.folder / LOG)]
 
     @contextlib.contextmanager
     def _building_for(self, x: Any) -> Iterator[None]:
@@ -308,12 +285,6 @@ class Trainer:
                 )
         if (last := last_activation(self.net)) in self.loss.contains:
             raise ValueError(double_activation(type(self.loss).__name__, last))
-
-
-def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
-    """Weighted mean; 0 where nothing weighs anything, as in the losses."""
-    values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
-    return float(values @ weights) / (float(weights.sum()) or 1.0)
 
 
 def check_kind(where: str, value: Any, kind: type) -> None:

@@ -1,0 +1,151 @@
+"""``xpnet train --save DIR`` and ``--resume DIR``: the folder of a run, and going on with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpnet.cli import main
+from xpnet.saving import load_model
+from xpnet.saving.files import read
+
+TRAIN = ("train", "digits", "--device", "cpu", "--hidden", "20", "--save")
+
+
+def train(*arguments: object) -> int:
+    return main(["train", *map(str, arguments)])
+
+
+def parameters(folder: Path) -> dict[str, bytes]:
+    return {name: a.tobytes() for name, a in load_model(folder).net.parameters.snapshot().items()}
+
+
+@pytest.fixture
+def whole(tmp_path: Path, capsys) -> Path:
+    assert main([*TRAIN, str(tmp_path / "whole"), "--epochs", "4"]) == 0
+    capsys.readouterr()
+    return tmp_path / "whole"
+
+
+def test_the_folder_holds_options_checkpoints_log_and_model(whole: Path) -> None:
+    names = sorted(path.name for path in whole.iterdir())
+    assert names == [*(f"checkpoint-{45 * e:09d}.safetensors" for e in (2, 3, 4)), "log.jsonl", "model.safetensors", "run.json"]
+    options = json.loads((whole / "run.json").read_text())["arguments"]
+    assert (options["dataset"], options["hidden"], options["epochs"]) == ("digits", [20], 4)
+    assert "save" not in options
+    lines = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    model = load_model(whole)
+    assert (model.data, model.target.outputs, model.inputs.shape) == ("digits", 10, (64,))
+    about = read(whole / "checkpoint-000000180.safetensors").about
+    assert about["inputs"]["kind"] == "Rows"  # a checkpoint serves as well
+
+
+def test_a_finished_run_can_go_on_for_longer(whole: Path, tmp_path: Path, capsys) -> None:
+    assert train("--resume", whole, "--epochs", 6) == 0
+    printed = capsys.readouterr().out
+    assert f"going on from {whole}/checkpoint-000000180.safetensors" in printed
+    assert "epoch   5" in printed
+    assert "epoch   4" not in printed
+    assert main([*TRAIN, str(tmp_path / "longer"), "--epochs", "6"]) == 0
+    assert parameters(whole) == parameters(tmp_path / "longer")
+    assert len((whole / "log.jsonl").read_text().splitlines()) == 6
+
+
+def test_options_of_ones_own_data_are_remembered(tmp_path: Path, capsys, monkeypatch) -> None:
+    rows = [f"{i},{i % 7},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["n,m,kind", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    options = ("--target", "kind", "--drop", "n", "--early-stopping", 5, "--seed", 3)
+    assert train("./rows.csv", *options, "--epochs", 2, "--save", "net") == 0
+    first = json.loads((tmp_path / "net" / "run.json").read_text())["arguments"]
+    assert first["dataset"] == str(tmp_path / "rows.csv")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train("--resume", "../net", "--epochs", 3) == 0
+    assert "best epoch" in capsys.readouterr().out
+    (tmp_path / "rows.csv").write_text("\n".join(["n,m,kind", *rows[::-1]]) + "\n")
+    assert train("--resume", "../net", "--epochs", 4) == 1
+    assert "is of another training: data was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--resume", "none"), "none holds no run: it has no run.json, which xpnet train ... --save none writes"),
+        (("digits", "--resume", "none"), "DATA: a run goes on with the options it has"),
+        (
+            ("--resume", "none", "--hidden", "3"),
+            "--hidden: a run goes on with the options it has; only --epochs and --device may",
+        ),
+        (("--resume", "none", "--save", "other"), "--save and --resume"),
+    ],
+)
+def test_what_does_not_go_together(arguments: tuple, said: str, capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(*arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"arguments": 3}', '{"arguments": {"dataset": 3}}', "\x00"])
+def test_damaged_options(whole: Path, text: str, capsys) -> None:
+    (whole / "run.json").write_text(text)
+    assert train("--resume", whole) == 1
+    assert "run.json is damaged" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_going_on_ends_in_the_same_bytes(tmp_path: Path, whole: Path) -> None:
+    folder = tmp_path / "my run"
+    command = [sys.executable, "-m", "xpnet", *TRAIN, str(folder), "--epochs", "3000"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored, and inherited, where tests run in the background
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    while not list(folder.glob("checkpoint-*")):
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"saved in {folder}: xpnet train --resume '{folder}' goes on" in error
+    assert "Traceback" not in error
+    done = max(int(path.stem.partition("-")[2]) for path in folder.glob("checkpoint-*"))
+    epochs = -(-done // 45) + 1
+    assert train("--resume", folder, "--epochs", epochs, "--device", "cpu") == 0
+    assert main([*TRAIN, str(tmp_path / "straight"), "--epochs", str(epochs)]) == 0
+    assert parameters(folder) == parameters(tmp_path / "straight")
+
+
+def test_an_unfinished_run_is_told_to_predict(tmp_path: Path, whole: Path, capsys) -> None:
+    (whole / "model.safetensors").unlink()
+    np.save(tmp_path / "x.npy", np.zeros((2, 64)))
+    assert main(["predict", str(whole), str(tmp_path / "x.npy")]) == 1
+    assert f"its training has not ended: xpnet train --resume {whole}" in capsys.readouterr().err
+    newest = whole / "checkpoint-000000180.safetensors"
+    assert main(["predict", str(newest), str(tmp_path / "x.npy")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_trained_on_sim_it_predicts_on_the_cpu(tmp_path: Path, capsys) -> None:
+    assert train("digits", "--device", "sim", "--epochs", 2, "--save", tmp_path / "net") == 0
+    model = load_model(tmp_path / "net", "cpu")
+    x = np.random.default_rng(0).random((5, 64)).astype(np.float32)
+    there = load_model(tmp_path / "net", "sim").net.predict(x)
+    np.testing.assert_allclose(model.net.predict(x), there, rtol=0, atol=1e-5 * abs(there).max())
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main([*TRAIN, str(tmp_path / "net")]) == 1
+    assert "cannot be made" in capsys.readouterr().err
+    assert not (tmp_path / "net").exists()

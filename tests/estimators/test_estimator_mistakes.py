@@ -1,0 +1,157 @@
+"""What estimators refuse, and what they say of it; a fitted one is as it was after a fit that was refused."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from estimator_helpers import classes, numbers, values
+
+pytest.importorskip("sklearn")
+pytestmark = pytest.mark.extras
+
+import scipy.sparse  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+
+import xpnet as xn  # noqa: E402
+from xpnet.sklearn import XPClassifier, XPRegressor  # noqa: E402
+
+X, Y = classes(30)
+GAPS = np.where(np.arange(120).reshape(30, 4) == 9, np.nan, X)
+PARAMETERS = {  # of the classifier: what is given, and what is said
+    "an unknown optimizer": ({"optimizer": "adma"}, "optimizer='adma': one of sgd, .*; did you mean 'adam'"),
+    "the class of an optimizer": ({"optimizer": xn.Adam}, "or an optimizer of xpnet, Adam"),
+    "an unknown activation": ({"activation": "sigmod"}, "activation='sigmod': choose from relu, .*did you mean 'sigmoid'"),
+    "a number for layers": ({"layers": 100}, r"layers=100: widths of hidden layers, \(100,\)"),
+    "a class for layers": ({"layers": xn.Sequential}, "widths of hidden layers"),
+    "a width of 0": ({"layers": (10, 0)}, "layers: a width=0: it is a whole number from 1 on"),
+    "widths among layers": ({"layers": [100, xn.ReLU()]}, "width=ReLU"),
+    "too few outputs": ({"layers": [xn.Affine(2)]}, r"gives \(2,\) for each sample, 3 classes need \(3,\): end it"),
+    "outputs for positions": ({"layers": [xn.Reshape((2, 2)), xn.Affine(3)]}, r"end it in Flatten\(\) and Affine\(3\)"),
+    "softmax twice": ({"layers": [xn.Affine(3), xn.Softmax()]}, "remove the Softmax layer"),
+    "a function that returns layers": ({"layers": lambda n, k: [xn.Affine(k)]}, "returned a list, a Sequential is needed"),
+    "no epochs": ({"epochs": 0}, "epochs=0: it is a whole number"),
+    "max_iter's name": ({"batch_size": "auto"}, "batch_size='auto'"),
+    "a negative rate": ({"learning_rate": -1.0}, "learning_rate=-1.0"),
+    "a negative penalty": ({"l2": -1e-3}, "l2=-0.001"),
+    "a share of 1": ({"early_stopping": True, "validation_fraction": 1.0}, r"validation_fraction=1.0: it lies in \[0, 1\)"),
+    "a patience of 0": ({"early_stopping": 0}, "early_stopping=0: it is a whole number from 1 on"),
+    "an unknown device": ({"device": "gpu"}, "did you mean 'cuda'"),
+    "half precision": ({"dtype": "float16"}, "choose one of float32, float64"),
+    "a class that is not there": ({"class_weight": {"dog": 2}}, "classes"),
+    "an unknown word for weights": ({"class_weight": "balance"}, "balance"),
+    "a callback that cannot be called": ({"callbacks": [3]}, "cannot be called"),
+}  # fmt: skip
+DATA = {
+    "gaps": ((GAPS, Y), "NaN"),
+    "text": ((np.full((30, 2), "a"), Y), "dtype='numeric' is not compatible with arrays of bytes/strings"),
+    "sparse rows": ((scipy.sparse.csr_array(X), Y), "dense data is required"),
+    "one axis": ((X[0], Y), "Expected 2D array"),
+    "rows that are missing": ((X, Y[:-1]), "inconsistent numbers of samples"),
+    "no rows": ((X[:0], Y[:0]), "0 sample"),
+    "one sample": ((X[:1], Y[:1]), "1 class only"),
+    "one class": ((X, np.full(30, "ant")), r"y has 1 class only, \['ant'\]"),
+    "numbers to be classes": ((X, X[:, 0]), "continuous"),
+    "columns of classes": ((X, np.arange(60).reshape(30, 2) % 3), "MultiOutputClassifier"),
+    "negative weights": ((X, Y, np.r_[-1.0, np.ones(29)]), "sample_weight: weights are not negative"),
+    "weights of 0": ((X, Y, np.zeros(30)), "sample_weight is zero for every row"),
+    "weights of two axes": ((X, Y, np.ones((30, 1))), r"sample_weight has shape \(30, 1\), 30 rows need \(30,\)"),
+    "numbers too large for float32": ((1e300 * X, Y), "inf at index"),
+}
+
+
+def quick(**options) -> XPClassifier:
+    return XPClassifier(**{"layers": (8,), "epochs": 2, "device": "cpu", "random_state": 0} | options)
+
+
+@pytest.mark.parametrize(("parameters", "said"), PARAMETERS.values(), ids=PARAMETERS)
+def test_parameters_are_refused_by_fit(parameters, said) -> None:
+    estimator = quick(**parameters)  # not by the constructor
+    with pytest.raises((ValueError, TypeError), match=said):
+        estimator.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize(("data", "said"), DATA.values(), ids=DATA)
+def test_data_are_refused_and_a_fitted_estimator_stays(data, said) -> None:
+    estimator = quick().fit(X, Y)
+    before = values(estimator), estimator.predict_proba(X).tobytes(), estimator.history_
+    with pytest.raises((ValueError, TypeError), match=said):
+        estimator.fit(*data)
+    assert (values(estimator), estimator.predict_proba(X).tobytes(), estimator.history_) == before
+
+
+@pytest.mark.parametrize("y", [np.full(30, "1.5"), np.full(30, "ant"), np.array([["a", 1]] * 30, object)], ids=str)
+def test_a_regressor_learns_numbers(y) -> None:
+    with pytest.raises(ValueError, match=r"numbers|could not convert"):
+        XPRegressor(epochs=1, device="cpu").fit(X, y)
+
+
+def test_outputs_of_a_regressor() -> None:
+    x, y = numbers(outputs=2)
+    with pytest.raises(
+        ValueError, match=r"gives \(3,\) for each sample, targets of shape \(120, 2\) need \(2,\): end it in Affine\(2\)"
+    ):
+        XPRegressor([xn.Affine(3)], device="cpu").fit(x, y)
+    found = XPRegressor((4,), epochs=1, device="cpu", warm_start=True).fit(x, y)
+    with pytest.raises(ValueError, match=r"y has shape \(120,\), in the first call its rows had shape \(2,\)"):
+        found.fit(x, y[:, 0])
+
+
+def test_a_training_that_diverges_is_an_error() -> None:
+    x, y = numbers()
+    estimator = XPRegressor(optimizer="sgd", learning_rate=100.0, device="cpu")
+    with pytest.warns(RuntimeWarning), pytest.raises(ValueError, match=r"diverged: scale the inputs \(StandardScaler\)"):
+        estimator.fit(x, y)
+    with pytest.raises(NotFittedError):
+        estimator.predict(x)
+
+
+def test_a_warm_fit_cannot_change_the_network() -> None:
+    found = quick(warm_start=True).fit(X, Y)
+    for name, value in {"layers": (9,), "activation": "tanh", "dtype": "float64"}.items():
+        with pytest.raises(ValueError, match=f"{name} is another one than in the last call"):
+            pickle.loads(pickle.dumps(found)).set_params(**{name: value}).fit(X, Y)
+    with pytest.raises(ValueError, match="4 features"):
+        found.fit(X[:, :3], Y)
+
+
+def test_partial_fit() -> None:
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        quick().partial_fit(X, Y)
+    with pytest.raises(ValueError, match='class_weight="balanced" needs all rows at once'):
+        quick(class_weight="balanced").partial_fit(X, Y, np.unique(Y))
+    found = quick().partial_fit(X, Y, ["ant", "bee", "cat", "dog"])
+    with pytest.raises(ValueError, match="the first call had"):
+        found.partial_fit(X, Y, ["ant", "bee", "cat"])
+    with pytest.raises(ValueError, match="label 'eel', which is not among"):
+        found.partial_fit(X, np.full(30, "eel"))
+
+
+def test_validation_rows() -> None:
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        quick().fit(X, Y, X_val=X)
+    with pytest.raises(ValueError, match="label 'eel', which is not among"):
+        quick().fit(X, Y, X_val=X, y_val=np.full(30, "eel"))
+    with pytest.raises(ValueError, match="3 features"):
+        quick().fit(X, Y, X_val=X[:, :3], y_val=Y)
+    with pytest.raises(ValueError, match="there is 1 sample"):
+        XPRegressor(early_stopping=True, device="cpu").fit(X[:1], [1.0])
+
+
+def test_labels_that_do_not_exclude_each_other() -> None:
+    several = np.arange(60).reshape(30, 2) % 3 % 2
+    with pytest.raises(ValueError, match="class_weight is for classes that exclude each other"):
+        quick(class_weight={0: 2}).fit(X, several)
+    with pytest.raises(ValueError, match="rows of 2 numbers 0 or 1"):
+        quick(warm_start=True).fit(X, several).fit(X, Y)
+
+
+def test_rows_to_predict() -> None:
+    found = quick().fit(X, Y)
+    for rows, said in ((X[:, :3], "3 features"), (X[0], "2D array"), (GAPS, "NaN"), (scipy.sparse.csr_array(X), "dense")):
+        with pytest.raises((ValueError, TypeError), match=said):
+            found.predict_proba(rows)

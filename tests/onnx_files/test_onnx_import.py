@@ -1,0 +1,171 @@
+"""What is read: our own files give the same predictions; graphs as other programs write them; what is refused, and how."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_cases import LARGE, agree, cases, filled, inputs, whole_network, whole_networks, written
+
+import xpnet as xn
+from xpnet.onnx import export, load
+
+onnx = pytest.importorskip("onnx")
+pytestmark = [pytest.mark.extras, pytest.mark.filterwarnings("ignore:.*look like .channels")]
+CASES = pytest.mark.parametrize(("make", "shape"), [case[1:] for case in cases()], ids=[case[0] for case in cases()])
+
+
+# --- our own files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_first", [False, True], ids=["last", "first"])
+@CASES
+def test_round_trip(make, shape, channels_first, tmp_path):
+    net = filled(make(), shape)
+    export(net, tmp_path / "net.onnx", channels_first=channels_first)
+    twin = load(tmp_path / "net.onnx")
+    assert (twin.input_shape, twin.output_shape) == (net.input_shape, net.output_shape)
+    for n in (1, 5):
+        agree(twin.predict(inputs(net, n)), net.predict(inputs(net, n)))
+
+
+@CASES
+def test_round_trip_in_float64(make, shape, tmp_path):
+    net = filled(make(), shape, "float64")
+    export(net, tmp_path / "net.onnx")
+    agree(load(tmp_path / "net.onnx").predict(inputs(net, 3)), net.predict(inputs(net, 3)), 1e-7)  # epsilon is float32 in it
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in whole_networks()])
+def test_models_and_architectures(name, tmp_path):
+    net = whole_network(name)
+    export(net, tmp_path / "net.onnx")
+    agree(load(tmp_path / "net.onnx").predict(inputs(net, 3)), net.predict(inputs(net, 3)))
+
+
+def test_a_chain_comes_back_as_it_was(tmp_path):
+    net = filled(xn.Sequential(xn.Conv2d(4, 3, padding="same"), xn.BatchNorm(), xn.ELU(0.7), xn.MaxPool2d(2)), (6, 5, 3))
+    export(net, tmp_path / "net.onnx")
+    twin = load(tmp_path / "net.onnx")
+    assert repr(twin) == "Sequential(Conv2d(n_out=4, kernel=3, padding=1), BatchNorm(), ELU(alpha=0.7), MaxPool2d(kernel=2))"
+    assert list(twin.parameters) == list(net.parameters)
+    for name, values in net.parameters.snapshot().items():
+        np.testing.assert_array_equal(twin.parameters.snapshot()[name], values)
+
+
+def test_what_was_read_can_be_trained(device, tmp_path, rng):
+    net = filled(xn.Sequential(xn.Conv2d(4, 3), xn.BatchNorm(), xn.ReLU(), xn.GlobalAvgPool2d(), xn.Affine(3)), (6, 5, 3))
+    export(net, tmp_path / "net.onnx")
+    twin = load(tmp_path / "net.onnx", device)
+    assert twin.device == device
+    trainer = xn.Trainer(twin, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.Momentum(0.05), device=device)
+    x, y = rng.standard_normal((12, 6, 5, 3)).astype("float32"), np.arange(12) % 3
+    before = trainer.evaluate(x, y)["loss"]
+    trainer.fit(x, y, epochs=5, batch_size=6, progress=False)
+    assert trainer.evaluate(x, y)["loss"] < before
+
+
+# --- graphs as others write them -----------------------------------------------------------------------------------
+
+
+def judged(nodes, tensors, shape, path, rng, **options):
+    """The network that was read, seen to give what onnx's evaluator gives for a channels-first graph."""
+    reference = pytest.importorskip("onnx.reference")
+    model = written(nodes, tensors, shape, path, **options)
+    net, x = load(path), rng.standard_normal((2, *shape)).astype(np.float32)
+    expected = reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
+    last = [a.transpose(0, 2, 3, 1) if a.ndim == 4 else a for a in (x, expected)]
+    agree(net.predict(np.ascontiguousarray(last[0])), last[1])
+    return net
+
+
+def floats(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def test_rows_behind_a_flatten_are_rearranged_through_what_is_between(tmp_path, rng):
+    nodes = [
+        ("Reshape", ["x", "shape"], "a", {}),
+        ("Relu", ["a"], "b", {}),
+        ("BatchNormalization", ["b", "s", "o", "m", "v"], "c", {}),
+        ("Mul", ["c", "s"], "d", {}),
+        ("Softmax", ["d"], "e", {"axis": 1}),
+        ("LayerNormalization", ["e", "s", "o"], "f", {"axis": 1}),
+        ("MatMul", ["f", "w"], "g", {}),
+        ("Add", ["o5", "g"], "y", {}),
+    ]
+    constants = {name: floats(rng, 60) for name in "som"} | {"v": abs(floats(rng, 60)) + 1, "shape": np.array([-1, 60])}
+    net = judged(nodes, {**constants, "w": floats(rng, 60, 5), "o5": floats(rng, 1, 5)}, (3, 4, 5), tmp_path / "n.onnx", rng)
+    assert [type(layer).__name__ for layer in net.layers] == [
+        *("ReLU", "Flatten", "BatchNorm", "Softmax", "LayerNorm", "Affine"),
+    ]
+
+
+def test_channels_last_in_a_graph_of_other_makers(tmp_path, rng):
+    """Transpose at the borders: images are last in the file too."""
+    nodes = [
+        ("Transpose", ["x"], "a", {"perm": [0, 3, 1, 2]}),
+        ("Conv", ["a", "w"], "b", {}),
+        ("Transpose", ["b"], "c", {"perm": [0, 2, 3, 1]}),
+        ("Add", ["c", "o"], "d", {}),
+        ("ReduceMean", ["d", "axes"], "y", {"keepdims": 0}),
+    ]
+    tensors = {"w": floats(rng, 2, 3, 2, 2), "o": floats(rng, 2), "axes": np.array([1, 2])}
+    model = written(nodes, tensors, (6, 5, 3), tmp_path / "n.onnx")
+    net, x = load(tmp_path / "n.onnx"), floats(rng, 2, 6, 5, 3)
+    assert net.input_shape == (6, 5, 3)
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(model)
+    agree(net.predict(x), evaluator.run(None, {"x": x})[0])
+
+
+def test_a_shape_that_is_computed(tmp_path, rng):
+    """As tracing writes x.view(x.size(0), -1)."""
+    nodes = [
+        ("Shape", ["x"], "s", {}),
+        ("Gather", ["s", "zero"], "n", {"axis": 0}),
+        ("Unsqueeze", ["n", "axis"], "u", {}),
+        ("Concat", ["u", "rest"], "t", {"axis": 0}),
+        ("Reshape", ["x", "t"], "a", {}),
+        ("Gemm", ["a", "w", "o"], "y", {"transB": 0}),
+    ]
+    tensors = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1]), "w": floats(rng, 12, 2), "o": floats(rng, 2)}
+    judged(nodes, tensors, (3, 2, 2), tmp_path / "n.onnx", rng)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("before", ["Conv", "BatchNormalization", "InstanceNormalization"])
+def test_constants_belong_to_the_layer_before(op, before, tmp_path, rng):
+    inputs = {"Conv": ["x", "w"], "BatchNormalization": ["x", "s", "s", "s", "v"], "InstanceNormalization": ["x", "s", "s"]}
+    nodes = [(before, inputs[before], "a", {}), (op, ["a", "c"], "y", {})]
+    tensors = {"w": floats(rng, 3, 3, 2, 2), "s": floats(rng, 3), "v": abs(floats(rng, 3)) + 1, "c": floats(rng, 3, 1, 1) + 3}
+    assert len(judged(nodes, tensors, (3, 4, 5), tmp_path / "n.onnx", rng).layers) == 1
+
+
+def test_branches_of_the_same_and_of_nothing(tmp_path, rng):
+    nodes = [
+        ("Identity", ["x"], "i", {}),
+        ("Relu", ["i"], "a", {}),
+        ("Concat", ["x", "a"], "b", {"axis": 1}),
+        ("Sum", ["b", "b"], "c", {}),
+        ("Tanh", ["c"], "d", {}),
+        ("Add", ["c", "d"], "e", {}),
+        ("Dropout", ["e"], "y", {}),
+    ]
+    judged(nodes, {}, (3, 4, 5), tmp_path / "n.onnx", rng)
+
+
+def test_weights_through_transposes_and_dead_ends(tmp_path, rng):
+    nodes = [
+        ("Transpose", ["w"], "t", {"perm": [1, 0]}),
+        ("Identity", ["t"], "u", {}),
+        ("MatMul", ["x", "u"], "y0", {}),
+        ("NonZero", ["x"], "dead", {}),
+        ("Squeeze", ["y0"], "dead2", {}),
+        ("Identity", ["y0"], "y", {}),
+    ]
+    judged(nodes, {"w": floats(rng, 3, 5)}, (5,), tmp_path / "n.onnx", rng)
+
+
+def test_a_fixed_number_of_rows_is_read_as_any(tmp_path, rng):
+    nodes = [("Reshape", ["x", "s"], "a", {}), ("MatMul", ["a", "w"], "y", {})]
+    written(nodes, {"s": np.array([2, 12]), "w": floats(rng, 12, 3)}, (3, 4), tmp_path / "n.onnx", batch=2)
+    assert load(tmp_path / "n.onnx").predict(floats(rng, 7, 3, 4)).shape == (7, 3)

@@ -1,0 +1,256 @@
+"""Networks in files: what is loaded is what was saved, on every device, and what cannot be is told."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpnet as xn
+from xpnet import architectures, models
+from xpnet.saving import describing
+from xpnet.saving.files import read, write
+from xpnet.saving.networks import as_host
+
+
+def trained(name: str, device: xn.Device) -> tuple[xn.Trainer, np.ndarray]:
+    trainer, x, y = models.MODELS[name]()
+    moved = xn.Trainer(trainer.net, loss=trainer.loss, optimizer=trainer.optimizer, device=device, dtype=trainer.dtype)
+    for _ in range(2):
+        moved.partial_fit(x, y)
+    return moved, x
+
+
+@pytest.mark.parametrize("name", sorted(set(models.MODELS) - {"wide"}))
+def test_every_model_comes_back_the_same(device, name: str, tmp_path: Path) -> None:
+    trainer, x = trained(name, device)
+    trainer.net.save(tmp_path / "net")
+    again = xn.load(tmp_path / "net", device=device)
+    assert repr(again) == repr(trainer.net)
+    assert (again.seed, again.steps_begun, again.parameters.dtype) == (0, 2, trainer.net.parameters.dtype)
+    np.testing.assert_array_equal(again.predict(x), trainer.predict(x))
+    for one, other in zip(again.parameters.snapshot().values(), trainer.net.parameters.snapshot().values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("make", [architectures.vgg, architectures.resnet, architectures.lenet], ids=lambda f: f.__name__)
+def test_architectures_come_back_the_same(make: Any, tmp_path: Path, rng) -> None:
+    shape = (28, 28, 1) if make is architectures.lenet else (32, 32, 3)
+    net = make().build(shape)
+    net.parameters.restore({name: a + 0.1 * rng.random(a.shape) for name, a in net.parameters.snapshot().items()})
+    net.save(tmp_path / "net")
+    x = rng.standard_normal((3, *shape)).astype(np.float32)
+    np.testing.assert_array_equal(xn.load(tmp_path / "net").predict(x), net.predict(x))
+
+
+WITHOUT_CUPY = """
+import sys
+for name in ("cupy", "cupyx"):
+    sys.modules[name] = None  # importing it raises
+import numpy as np, xpnet as xn
+net = xn.load(sys.argv[1])
+np.save(sys.argv[3], net.predict(np.load(sys.argv[2])))
+assert not [m for m in sys.modules if m.startswith("xpnet.backends.sim")], "the simulator was loaded"
+"""
+
+
+def test_trained_on_sim_it_predicts_the_same_on_the_cpu_without_cupy(tmp_path: Path) -> None:
+    trainer, x = trained("lenet", xn.device("sim"))
+    trainer.net.save(tmp_path / "net")
+    np.save(tmp_path / "x.npy", x)
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_CUPY, tmp_path / "net", tmp_path / "x.npy", tmp_path / "y.npy"], check=True, timeout=60
+    )
+    here, there = trainer.predict(x), np.load(tmp_path / "y.npy")
+    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5 * abs(here).max())
+    np.testing.assert_array_equal(there.argmax(axis=1), here.argmax(axis=1))
+
+
+def test_a_loaded_network_trains_on_as_the_one_that_was_saved(tmp_path: Path) -> None:
+    """Random masks as well: they depend on the seed and the number of the step."""
+    trainer, x = trained("residual", xn.device("cpu"))
+    trainer.net.save(tmp_path / "net")
+    again = xn.load(tmp_path / "net")
+    step, same = trainer.net.step(training=True), again.step(training=True)
+    np.testing.assert_array_equal(again.forward(x, same)[0], trainer.net.forward(x, step)[0])
+
+
+def test_frozen_parameters_stay_frozen(tmp_path: Path) -> None:
+    net = xn.Sequential(xn.Affine(3), xn.ReLU(), xn.Affine(2)).build((4,))
+    net.freeze(0)
+    net.save(tmp_path / "net")
+    frozen = [p.name for p in xn.load(tmp_path / "net").parameters.values() if p.frozen]
+    assert frozen == ["0.W", "0.b"]
+
+
+class Doubled(xn.Layer):
+    """A user's own layer with a parameter and an argument."""
+
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    def build(self, shape: tuple, make: Any) -> tuple:
+        self.bend = make.parameter("bend", shape, xn.initializers.ones)
+        return shape
+
+    def forward(self, x: Any, step: Any) -> Any:
+        return x * self.bend.value * self.factor, x
+
+    def backward(self, dy: Any, x: Any, step: Any) -> Any:
+        self.bend.grad[...] = (dy * x).sum(axis=0) * self.factor
+        return dy * self.bend.value * self.factor
+
+
+def test_a_layer_of_ones_own_is_loaded_with_its_class(tmp_path: Path, rng) -> None:
+    net = xn.Sequential(xn.Affine(3, init=lambda rng, shape: np.ones(shape)), Doubled(2.5)).build((4,))
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match=r"it has a Doubled of your own, from .*: give its class, own=\[Doubled\]"):
+        xn.load(tmp_path / "net")
+    again = xn.load(tmp_path / "net", own=[Doubled])
+    x = rng.standard_normal((2, 4)).astype(np.float32)
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    assert again.layers[1].factor == 2.5
+    with pytest.raises(RuntimeError, match=r"lambda> was not saved with the network, only its name"):
+        again.build((4,))
+
+
+def test_nothing_is_pickled_and_no_name_in_a_file_is_imported(tmp_path: Path, monkeypatch) -> None:
+    for name in ("loads", "load", "Unpickler"):
+        monkeypatch.setattr(pickle, name, None)
+    net = xn.Sequential(xn.Affine(2)).build((3,))
+    net.save(tmp_path / "net")
+    stored = read(tmp_path / "net")
+    for name in ("os:system", "antigravity:Joke", "Trainer", "object", "__class__"):
+        about = {**stored.about, "network": {**stored.about["network"], "layers": [{"class": name, "n_out": 2}]}}
+        write(tmp_path / "bad", stored.arrays, about)
+        with pytest.raises(ValueError, match="of your own"):
+            xn.load(tmp_path / "bad")
+    assert "antigravity" not in sys.modules
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("input_shape", [5]),
+    ("input_shape", [10**15]),
+    ("input_shape", [-3]),
+    ("input_shape", "x"),
+    ("input_shape", None),
+    ("dtype", "int8"),
+    ("dtype", "nonsense"),
+    ("seed", -1),
+    ("seed", "x"),
+    ("steps_begun", "x"),
+    ("frozen", ["9.W"]),
+    ("layers", []),
+    ("layers", None),
+    ("layers", [{"class": "Affine", "n_out": 10**12}]),
+    ("layers", [{"class": "Affine", "n_out": -1}]),
+    ("layers", [{"class": "Affine"}]),
+    ("layers", [{"class": "Affine", "n_out": 2, "colour": 3}]),
+    ("layers", [{"class": "Adam", "learning_rate": 1}]),
+    ("layers", [{"class": ["Affine"]}]),
+    ("layers", [{"class": "Affine", "n_out": 2}] * 3),
+    ("layers", [{"class": "Reshape", "shape": [10**9, 10**9]}, {"class": "Affine", "n_out": 2}]),
+    ("layers", "ReLU"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES, ids=str)
+def test_a_description_that_does_not_fit_is_one_clear_error(tmp_path: Path, key: str, value: Any) -> None:
+    xn.Sequential(xn.Affine(2)).build((3,)).save(tmp_path / "net")
+    stored = read(tmp_path / "net")
+    write(tmp_path / "bad", stored.arrays, {**stored.about, "network": {**stored.about["network"], key: value}})
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'bad'}: no network can be made of it (")):
+        xn.load(tmp_path / "bad")
+
+
+def test_a_description_nested_without_end(tmp_path: Path) -> None:
+    xn.Sequential(xn.Affine(2)).build((3,)).save(tmp_path / "net")
+    stored = read(tmp_path / "net")
+    layer: dict = {"class": "ReLU"}
+    for _ in range(300):
+        layer = {"class": "Sequential", "layers": [layer]}
+    write(tmp_path / "bad", stored.arrays, {**stored.about, "network": {**stored.about["network"], "layers": [layer]}})
+    with pytest.raises(ValueError, match="no network can be made of it"):
+        xn.load(tmp_path / "bad")
+
+
+def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
+    net = xn.Sequential(xn.Affine(2)).build((3,))
+    net.save(tmp_path / "net")
+    stored = read(tmp_path / "net")
+    for arrays, said in (
+        ({"0.weight": stored.arrays["0.weight"]}, "has no 0.bias; it has 0.weight"),
+        ({**stored.arrays, "1.weight": np.ones(2)}, "has 1.weight, which the network has not"),
+        ({**stored.arrays, "0.weight": np.ones((3, 2))}, r"0.weight has shape \(3, 2\), the network needs \(2, 3\)"),
+    ):
+        write(tmp_path / "bad", arrays, stored.about)
+        with pytest.raises(ValueError, match=said):
+            xn.load(tmp_path / "bad")
+        with pytest.raises(ValueError, match=said):
+            net.load_state_dict(arrays)
+
+
+def test_a_later_format_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "net", {}, {"format": 2})
+    with pytest.raises(ValueError, match="has format 2, this xpnet reads 1"):
+        xn.load(tmp_path / "net")
+
+
+def test_what_is_not_built_has_nothing_to_save(tmp_path: Path) -> None:
+    with pytest.raises(xn.NotBuilt):
+        xn.Sequential(xn.Affine(2)).save(tmp_path / "net")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    net = xn.Sequential(xn.Affine(2)).build((3,))
+    with pytest.raises(OSError, match=r"No such file or directory, nothing was changed.*none/net"):
+        net.save(tmp_path / "none" / "net")
+
+
+def test_arrays_alone_are_no_network(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"0.weight": np.ones((2, 3), np.float32)}, tmp_path / "theirs")
+    with pytest.raises(ValueError, match=r"holds arrays only, no network by xpnet: build one"):
+        xn.load(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("init", [xn.initializers.constant(0.5), xn.initializers.normal(0.1), xn.initializers.glorot_uniform])
+def test_initializers_of_xpnet_come_back(tmp_path: Path, init: Any) -> None:
+    net = xn.Sequential(xn.Affine(3, init=init)).build((4,), seed=7)
+    net.save(tmp_path / "net")
+    again = xn.load(tmp_path / "net")
+    assert repr(again) == repr(net)
+    values = again.parameters.snapshot()
+    again.build((4,), seed=7)
+    np.testing.assert_array_equal(again.parameters.snapshot()["0.W"], values["0.W"])
+
+
+def test_every_part_is_described_and_made_again() -> None:
+    parts = [
+        xn.Adam(xn.LinearWarmup(xn.Cosine(1e-3, steps=10), steps=3), clip_norm=1.0),
+        xn.SoftmaxCrossEntropy(label_smoothing=0.1),
+        xn.Residual(xn.Conv2d(3, (3, 1), padding="same"), shortcut=xn.Conv2d(3, 1)),
+        xn.Concatenate(xn.Identity(), xn.Sequential(xn.ReLU(), xn.Reshape((2, 3)))),
+    ]
+    for part in parts:
+        assert repr(describing.make(describing.describe(part), {})) == repr(part)
+
+
+def test_tensors_of_several_kinds_are_taken() -> None:
+    class Tensor:
+        def detach(self) -> Tensor:
+            return self
+
+        def cpu(self) -> np.ndarray:
+            return np.ones(3)
+
+    assert as_host(Tensor()).tolist() == [1, 1, 1]
+    assert as_host([1, 2]).tolist() == [1, 2]

@@ -1,0 +1,200 @@
+"""Convolution, pooling and crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet import layers
+from xpnet.layers.base import Shape
+from xpnet.layers.convolution.geometry import Pair, axis
+from xpnet.onnx.read.graph import Graph, Node, Operator, Value
+from xpnet.onnx.read.order import Order
+
+LARGEST = 2**16  # pixels along an axis, of images, kernels and padding
+
+
+def conv(node: Node, graph: Graph) -> Value:
+    x = image(node, graph)
+    weight, groups = graph.weights(node, 1), node.get("group", 1)
+    if weight.ndim != 4 or weight.shape[1] * groups != x.dims[0]:
+        node.refuse(f"the weight is {weight.shape}, with group={groups}; samples are {x.dims}")
+    kernel = weight.shape[2:]
+    node.only(kernel_shape=list(kernel))
+    strides, dilations = numbers(node, "strides", 1), numbers(node, "dilations", 1)
+    arrays = {"W": weight.transpose(2, 3, 1, 0)}
+    if graph.has(node, 2):
+        arrays["b"] = graph.weights(node, 2, weight.shape[:1])
+    layer = layers.Conv2d(
+        weight.shape[0],
+        short(kernel),
+        stride=short(strides),
+        padding=padding(node, x.dims[1:], kernel, strides, dilations),
+        dilation=short(dilations),
+        groups=groups,
+        bias=graph.has(node, 2),
+    )
+    return of_channels(x, layer, node, arrays)
+
+
+def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Any:
+    """As Conv2d takes it: a number, two, or "same" where the two sides differ as they do there."""
+    pads, auto = numbers(node, "pads", 0, sides=4), node.get("auto_pad", "NOTSET")
+    same = [axis(*about) for about in zip(lengths, kernel, strides, ("same", "same"), dilations, strict=True)]
+    even = all(a.before == a.after for a in same)
+    if auto == "SAME_UPPER" or (auto == "SAME_LOWER" and even):
+        return "same"
+    if auto not in ("NOTSET", "VALID"):
+        node.refuse(f"attribute auto_pad={auto}: xpnet pads behind where the two sides differ, as SAME_UPPER")
+    if auto == "VALID" or pads[:2] == pads[2:]:
+        return 0 if auto == "VALID" else short(pads[:2])
+    if pads != (*(a.before for a in same), *(a.after for a in same)):
+        node.refuse(f"attribute pads={list(pads)}: the two sides differ, otherwise than with padding='same'")
+    return "same"
+
+
+def max_pool(node: Node, graph: Graph) -> Value:
+    node.only(storage_order=0)
+    return pooled(node, graph, layers.MaxPool2d)
+
+
+def average_pool(node: Node, graph: Graph) -> Value:
+    counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
+    if counts and pads[:2] != pads[2:]:
+        node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
+    return pooled(node, graph, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k))
+
+
+def pooled(node: Node, graph: Graph, make: Any) -> Value:
+    """With the ceil mode that gives the file's windows: padding behind may stand for it."""
+    node.only(auto_pad="NOTSET", dilations=[1, 1])
+    x = image(node, graph)
+    kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
+    about = zip(x.dims[1:], kernel, strides, pads[:2], pads[2:], strict=True)
+    windows = tuple(count(*along, ceil=bool(node.get("ceil_mode", 0))) for along in about)
+    stride = None if strides == kernel else short(strides)
+    either = [make(short(kernel), stride=stride, padding=short(pads[:2]), ceil_mode=ceil) for ceil in (False, True)]
+    found = next((y for layer in either if (y := of_channels(x, layer, node)).dims[1:] == windows), None)
+    if found is None:
+        node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
+    return found
+
+
+def count(length: int, kernel: int, stride: int, before: int, after: int, ceil: bool) -> int:
+    """Windows along an axis; with ``ceil`` a last one that sticks out, unless it begins in the padding behind."""
+    room = length + before + after - kernel
+    windows = (-(-room // stride) if ceil else room // stride) + 1
+    return windows - (ceil and (windows - 1) * stride >= length + before)
+
+
+def global_average_pool(node: Node, graph: Graph) -> Value:
+    return mean_of_pixels(image(node, graph), node, keep=True)
+
+
+def reduce_mean(node: Node, graph: Graph) -> Value:
+    """Over height and width."""
+    x, axes = graph.value(node), graph.integers(node, "axes", 1) or []
+    over = sorted(node.axis(n, x) for n in axes)
+    if len(x.dims) != 3 or over not in ([2, 3], [1, 2]):
+        node.refuse(f"axes {axes} of {('N', *x.dims)}: xpnet has the mean over an image's height and width")
+    x = image(node, graph) if over == [2, 3] else x.as_it_is(node)
+    return mean_of_pixels(x, node, keep=bool(node.get("keepdims", 1)), last=over == [1, 2])
+
+
+def mean_of_pixels(x: Value, node: Node, *, keep: bool, last: bool = False) -> Value:
+    channels = x.shape[-1]
+    dims = ((1, 1, channels) if last else (channels, 1, 1)) if keep else (channels,)
+    return x.then(layers.GlobalAvgPool2d(), node, dims, Order.same(channels))
+
+
+def crop(node: Node, graph: Graph) -> Value:
+    """The middle of images, which is what RandomCrop shows in inference."""
+    x, given = graph.value(node), [graph.integers(node, "", i) for i in range(1, 5)]
+    starts, ends, axes, steps = ((part or []) for part in given)
+    size = list(x.dims)
+    starting = [0] * len(size)
+    for start, end, n in zip(starts, ends, axes or range(len(starts)), strict=True):
+        i = node.axis(n, x) - 1
+        if i < 0:
+            node.refuse("it cuts the batch")
+        begin, stop, _ = slice(start, end).indices(size[i])
+        starting[i], size[i] = begin, stop - begin
+    if any(n != 1 for n in steps):
+        node.refuse(f"steps {steps}: 1 is read alone")
+    return shown(x, starting, size, node)
+
+
+def pad(node: Node, graph: Graph) -> Value:
+    """Zeros around images, which RandomCrop adds where it shows more than there is."""
+    node.only(mode="constant")
+    x, pads = graph.value(node), graph.integers(node, "pads", 1) or []
+    if graph.has(node, 2) and graph.fixed(node, 2).any():
+        node.refuse("it pads with another number than 0")
+    rank = len(x.dims) + 1
+    axes = [node.axis(n, x) for n in (graph.integers(node, "axes", 3) or range(rank))]
+    if len(pads) != 2 * len(axes):
+        node.refuse(f"pads {pads} for axes {axes}")
+    before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(axes) :], strict=True))
+    if before.get(0) or after.get(0) or any(abs(n) > LARGEST for n in pads):
+        node.refuse(f"pads {pads}: of the batch, or of more than {LARGEST:,} pixels")
+    inner = range(1, rank)
+    size = [n + before.get(i, 0) + after.get(i, 0) for i, n in zip(inner, x.dims, strict=True)]
+    return shown(x, [-before.get(i, 0) for i in inner], size, node)
+
+
+def shown(x: Value, starts: list[int], size: list[int], node: Node) -> Value:
+    """Images from these places on, as large as this: RandomCrop if it is the middle, with as much padding as that takes."""
+    if len(x.dims) != 3 or min(size) < 1:
+        node.refuse(f"from {starts} on {size} of {x.dims}: parts of images are read alone")
+    last = x.order.is_same and (x.shape == x.dims or x.order != Order.first((*x.dims[1:], x.dims[0])))
+    x = x.reshaped(x.dims) if last else x.channels_first(node)
+    pixels, channels = (slice(0, 2), 2) if last else (slice(1, 3), 0)
+    part, spare = tuple(size[pixels]), [a - b for a, b in zip(x.dims[pixels], size[pixels], strict=True)]
+    if [n // 2 for n in spare] != starts[pixels] or starts[channels] or size[channels] != x.shape[2]:
+        node.refuse(f"from {starts} on {size} of {x.dims}: xpnet's RandomCrop shows the middle")
+    layer = layers.RandomCrop(short(part), padding=max(0, *(-(n // 2) for n in spare)))
+    if last:
+        return x.then(layer, node, tuple(size), Order.same(int(np.prod(size))))
+    return of_channels(x, layer, node)
+
+
+def image(node: Node, graph: Graph) -> Value:
+    """The first input as images; refused where it is none, or larger than any."""
+    x = graph.value(node)
+    if len(x.dims) != 3 or max(x.dims[1:]) > LARGEST:
+        node.refuse(f"it takes images (N, channels, height, width), here samples are {x.dims}")
+    return x.channels_first(node)
+
+
+def of_channels(x: Value, layer: layers.Layer, node: Node, arrays: Mapping[str, np.ndarray] | None = None) -> Value:
+    """A layer that makes images of images."""
+    found = x.then(layer, node, arrays=arrays)
+    height, width, channels = found.shape
+    return found._replace(dims=(channels, height, width), order=Order.first(found.shape))
+
+
+def numbers(node: Node, name: str, least: int, *, sides: int = 2) -> Shape:
+    """An attribute with a number for each axis, or for each side of them; the least that it may be where it is absent."""
+    found = tuple(node.get(name) or (least,) * sides)
+    if len(found) != sides or not all(least <= n <= LARGEST for n in found):
+        node.refuse(f"attribute {name}={list(found)}: {sides} numbers from {least} to {LARGEST:,} are read")
+    return found
+
+
+def short(both: Sequence[int]) -> int | Pair:
+    """A pair as users write it."""
+    height, width = both
+    return height if height == width else (height, width)
+
+
+TABLE: dict[str, Operator] = {
+    "Conv": conv,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "ReduceMean": reduce_mean,
+    "Slice": crop,
+    "Pad": pad,
+}

@@ -1,0 +1,103 @@
+"""What ``xpnet train --save RUN`` left in its folder: the one place that knows the files there."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpnet.preprocessing import Prepared
+from xpnet.saving import Model, load_model
+
+LOG = "log.jsonl"
+
+
+class LeftOut(ValueError):
+    """Why there is no such picture of a run."""
+
+
+class Run:
+    """A training in a folder; what it holds is read when it is asked for, and LeftOut says why it cannot be.
+
+    Raises NotADirectoryError where there is no such folder.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is no folder: give it one that xpnet train ... --save {folder} wrote")
+
+    @functools.cached_property
+    def history(self) -> dict[str, list[float]]:
+        """The trainer's history: columns of one number an epoch, NaN for null."""
+        path = self.folder / LOG
+        try:
+            return columns_of(path, path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise _left_out(error) from error
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The network, its inputs and its target."""
+        try:
+            return load_model(self.folder, "cpu")
+        except (OSError, ValueError) as error:
+            raise _left_out(error) from error
+
+    @functools.cached_property
+    def data(self) -> Prepared:
+        """The data that it was trained on, read again as then; LeftOut where they are no longer there, or others."""
+        from xpnet.cli.runs import options  # here, as the command imports this module
+        from xpnet.cli.train import NAMES
+        from xpnet.cli.train_own import named, own
+
+        try:
+            arguments = argparse.Namespace(**{**options(self.folder), "download": None})  # a picture fetches nothing
+            found = named(arguments) if arguments.dataset in NAMES else own(arguments)
+        except (OSError, ValueError, ImportError) as error:
+            raise _left_out(error, "the data cannot be read again: ") from error
+        if (found.inputs, found.target) != (self.model.inputs, self.model.target):
+            raise LeftOut(f"the data in {arguments.dataset} are not those that it was trained on")
+        return found
+
+    @functools.cached_property
+    def outputs(self) -> np.ndarray:
+        """The network's outputs for the rows held out."""
+        return self.model.net.predict(self.data.x_held)
+
+
+def columns_of(path: Path, text: str) -> dict[str, list[float]]:
+    """The records in the text of a log as columns; those are left out that hold anything but numbers.
+
+    A last line without an end is one that was cut off. Raises ValueError for other lines that are no records.
+    """
+    records = []
+    for i, line in enumerate(text.split("\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+            if not isinstance(record["epoch"], int) or not fits(record["loss"]):
+                raise TypeError("an epoch has a number and a loss")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {i}, is no record of an epoch") from error
+        records.append(record)
+    if not records:
+        raise ValueError(f"{path} has no epoch yet")
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: [record.get(name) for record in records] for name in names}
+    return {name: [math.nan if v is None else v for v in values] for name, values in columns.items() if all(map(fits, values))}
+
+
+def fits(value: Any) -> bool:
+    """Whether a value of a record can be part of a curve."""
+    return value is None or isinstance(value, int | float)
+
+
+def _left_out(error: Exception, what: str = "") -> LeftOut:
+    from xpnet.cli import said
+
+    return LeftOut(f"{what}{said(error)}")

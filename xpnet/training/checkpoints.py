@@ -1,0 +1,227 @@
+"""Checkpoints: a training on disk, from which it goes on to the same bytes as if it had never stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xpnet.checks import check_count, check_folder_place
+from xpnet.saving import networks, trees
+from xpnet.saving.atomic import remove_left_over
+from xpnet.saving.files import Damaged, Stored, read, reading
+from xpnet.training.callbacks import Record, Watch
+from xpnet.training.run import POSITION, Run
+from xpnet.training.settings import differences, settings_of
+
+NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+STATE, LOG = "training", "log.jsonl"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C, after a checkpoint was written."""
+
+
+class Checkpoints:
+    """Checkpoints of a training, in a folder: ``trainer.fit(..., checkpoints=Checkpoints("run", every=1000), resume=True)``.
+
+    One is written after every epoch; with ``every=n`` after every ``n`` steps, and where an epoch is the best so far or the
+    last. The newest ``keep`` stay, and that of the best epoch by ``monitor`` and ``mode``, as in :class:`EarlyStopping`.
+    Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice stops at once.
+
+    Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
+    is to be kept beside them. Writing waits for the device, and is atomic.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        every: int | None = None,
+        keep: int = 3,
+        monitor: str | None = None,
+        mode: str | None = None,
+        about: Mapping[str, Any] | None = None,
+    ):
+        self.folder = Path(folder).expanduser()
+        self.every = None if every is None else check_count("Checkpoints(every", every)
+        self.keep, self.about = check_count("Checkpoints(keep", keep), dict(about or {})
+        self.monitor, self.mode = monitor, mode
+        self._forget()
+
+    def _forget(self) -> None:
+        self._watch = Watch("Checkpoints", self.monitor, self.mode)
+        self._best_name: str | None = None
+        self._since = 0
+        self._asked_to_stop = False
+
+    @property
+    def files(self) -> list[Path]:
+        """The checkpoints, oldest first; their number is that of the updates done."""
+        found = {path: NAME.fullmatch(path.name) for path in self.folder.glob("checkpoint-*")}
+        return sorted((path for path, match in found.items() if match), key=lambda path: int(NAME.fullmatch(path.name)[1]))  # type: ignore[index]
+
+    @property
+    def best(self) -> Path | None:
+        """The checkpoint of the best epoch; None before there is one, and before ``fit`` has begun."""
+        return None if self._best_name is None else self.folder / self._best_name
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse a monitor that no record will have, and a folder that cannot be: before anything is made."""
+        self._watch.check(names)
+        check_folder_place(self.folder, "Checkpoints")
+
+    def begin(self, run: Run, resume: bool) -> None:
+        """Make the folder ready, and go back to its newest checkpoint where training is to go on.
+
+        ValueError or OSError, before anything is changed, where the folder cannot be written to, has checkpoints of another
+        training, or of any if ``resume`` is False.
+        """
+        self._forget()
+        self._run, self._settings = run, settings_of(run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.files and not resume:
+            raise FileExistsError(
+                f"{self.folder} has checkpoints of an earlier training: go on with it by resume=True, or choose another folder"
+            )
+        remove_left_over(self.folder)
+        if resume:
+            self._restore()
+
+    def newest(self) -> tuple[Path, Stored] | None:
+        """The newest checkpoint that can be read; warns of those that are damaged. ValueError where all are."""
+        files = self.files
+        for path in reversed(files):
+            try:
+                stored = read(path)
+            except Damaged as error:
+                warnings.warn(f"{error}: the checkpoint before it is taken", RuntimeWarning, stacklevel=5)
+                continue
+            if STATE not in (stored.about or {}):
+                raise ValueError(f"{path} holds no training to go on with")
+            return path, stored
+        if files:
+            raise ValueError(f"none of the {len(files)} checkpoints in {self.folder} can be read: delete them to begin anew")
+        return None
+
+    def _restore(self) -> None:
+        """Go back to the newest checkpoint, if there is one."""
+        if (found := self.newest()) is None:
+            return
+        path, stored = found
+        about: Any = stored.about
+        with reading(path, "no training can go on from it"):
+            state = trees.join(about[STATE], stored.arrays)
+            unlike = differences(state["settings"], self._settings)
+        if unlike:
+            raise ValueError(
+                f"{path} is of another training: {'; '.join(unlike[:5])}. Go on with the same settings and data, or train in "
+                f"another folder"
+            )
+        with reading(path, "no training can go on from it"):
+            values = self._checked(state, stored, os.fspath(path))
+            best, (seed, steps_begun) = state["best"], (about["network"][name] for name in ("seed", "steps_begun"))
+            self._watch.restore(best["watch"])
+            self._best_name = best["name"]
+            net = self._run.trainer.net
+            net.parameters.restore(values)
+            net.seed = seed
+            net.count_step(by=steps_begun - net.steps_begun)
+            self._run.restore(state, path)
+
+    def _checked(self, state: dict[str, Any], stored: Stored, what: str) -> trees.Arrays:
+        """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
+        for name, kind in POSITION.items():
+            if not isinstance(state[name], kind):
+                raise TypeError(f"{name} is a {type(state[name]).__name__}")
+        if state["losses"].shape != (state["step"],) or not 0 <= state["step"] <= self._run.steps:
+            raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {self._run.steps}")
+        if state["optimizer"]["vectors"].keys() not in (set(), set(self._run.trainer.optimizer.slots)):
+            raise TypeError("vectors of another rule")
+        net = self._run.trainer.net
+        layout, _ = networks.layout_of(net)
+        vectors, trainable = state["optimizer"]["vectors"], [p.name for p in net.parameters.trainable]
+        for name in vectors:
+            vectors[name] = layout.from_torch(vectors[name], f"{what}: {name}", names=trainable)
+        return layout.from_torch(networks.parameters_in(stored), what)
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Inside, the first Ctrl-C only asks for the end of the step under way."""
+        mine = threading.current_thread() is threading.main_thread()
+        if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield  # whoever has a handler of their own keeps it
+            return
+
+        def ask(number: int, frame: Any) -> None:
+            self._asked_to_stop = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def after_step(self) -> None:
+        """Write one where it is time, or where Ctrl-C asked for it: then raise. An epoch's end is :meth:`after_epoch`'s."""
+        self._since, run = self._since + 1, self._run
+        if run.step == run.steps:
+            return
+        if self._asked_to_stop or (self.every is not None and self._since >= self.every):
+            self._write()
+            self._stop_if_asked()
+
+    def after_epoch(self, record: Record) -> None:
+        """Write one after an epoch, unless only steps count and it is neither the best nor the last."""
+        better = self._watch.improved(record)
+        if better:
+            self._best_name = self._path.name
+        if better or self._run.finished or self._asked_to_stop or self.every is None or self._since >= self.every:
+            self._write()
+        self._stop_if_asked()
+
+    def _write(self) -> None:
+        net = self._run.trainer.net
+        layout, _ = networks.layout_of(net)
+        best = {"watch": self._watch.state(), "name": self._best_name}
+        state: dict[str, Any] = {**self._run.state(), "settings": self._settings, "best": best}
+        vectors = state["optimizer"]["vectors"]
+        state["optimizer"]["vectors"] = {name: layout.to_torch(found) for name, found in vectors.items()}
+        arrays: trees.Arrays = {}
+        tree = trees.split(state, arrays, STATE)
+        networks.save(self._path, net, {**self.about, STATE: tree}, arrays)
+        self._since = 0
+        for path in self.files[: -self.keep]:
+            if path.name != self._best_name:
+                path.unlink()
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"checkpoint-{self._run.trainer.optimizer.steps:09d}.safetensors"
+
+    def _stop_if_asked(self) -> None:
+        if self._asked_to_stop:
+            run = self._run
+            epoch, step = (
+                run.trainer.epoch + (run.step > 0),
+                f", after step {run.step} of {run.steps}" if run.step else "",
+            )
+            raise Interrupted(
+                f"stopped in epoch {epoch}{step}; saved in {self.folder}: fit with the same arguments and resume=True goes on"
+            )
+
+
+def as_checkpoints(checkpoints: Checkpoints | str | os.PathLike | None, resume: bool) -> Checkpoints | None:
+    """What ``fit`` was given; a folder as the checkpoints there."""
+    if checkpoints is None and resume:
+        raise ValueError("fit(resume=True) goes on from checkpoints=..., the folder where they are")
+    if checkpoints is None or isinstance(checkpoints, Checkpoints):
+        return checkpoints
+    return Checkpoints(checkpoints)

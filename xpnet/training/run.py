@@ -1,0 +1,177 @@
+"""One call of ``fit``: the loop over epochs and minibatches, and all that going on from a checkpoint needs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xpnet.backends.device import Array
+from xpnet.saving.files import reading
+from xpnet.training.callbacks import Callback, Record
+from xpnet.training.data import Prepared
+from xpnet.training.feed import Feed, row_order
+
+if TYPE_CHECKING:
+    from xpnet.training.checkpoints import Checkpoints
+    from xpnet.training.trainer import Trainer
+
+POSITION = {  # what a checkpoint holds of a run, and of which types
+    "epoch": int,
+    "first": int,
+    "step": int,
+    "stopped": bool,
+    "rate": float,
+    "seconds": float,
+    "losses": np.ndarray,
+    "history": dict,
+    "optimizer": dict,
+    "half": dict | None,
+    "callbacks": list,
+}
+
+
+class Run:
+    """The loop, and how far it has come: what ``fit`` was given, checked, and the position in it.
+
+    ``first`` counts the trainer's epochs before this call of ``fit``, ``step`` the steps done of the epoch under way,
+    ``losses`` has theirs, on the device. ``rate`` is the learning rate with which the epoch began, ``seconds`` what it has
+    taken so far, ``stopped`` whether a callback has ended the training.
+    """
+
+    losses: Array
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Prepared,
+        held_out: Prepared | None,
+        callbacks: Sequence[Callback],
+        *,
+        epochs: int,
+        size: int,
+        shuffle: bool,
+        per_sample: bool,
+        keeper: Checkpoints | None,
+    ):
+        self.trainer, self.data, self.held_out, self.callbacks, self.keeper = trainer, data, held_out, callbacks, keeper
+        self.epochs, self.size, self.shuffle, self.per_sample = epochs, size, shuffle, per_sample
+        self.steps = -(-len(data.x) // size)  # an epoch
+        self.first, self.step, self.stopped = trainer.epoch, 0, False
+        self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
+        self._states: Sequence[dict[str, Any]] = ()  # of callbacks, in the checkpoint
+
+    def go(self, progress: bool) -> None:
+        """Train from where it is until the epochs are complete or a callback ends it."""
+        trainer = self.trainer
+        feed, held_out = Feed(trainer.device, self.data), Feed(trainer.device, self.held_out or ())
+        with contextlib.ExitStack() as begun:
+            for callback in self.callbacks:
+                callback.begin(trainer)
+                begun.callback(callback.finish, trainer)
+            self._restore_callbacks()
+            done = (trainer.epoch - self.first) * self.steps + self.step
+            total, hidden = self.epochs * self.steps, None if progress else True
+            bar = begun.enter_context(tqdm(total=total, initial=done, unit="step", disable=hidden, leave=False))
+            while not self.finished:
+                record = self._epoch(feed, bar)
+                if self.held_out is not None:
+                    scores = trainer.scores(held_out, self.held_out)
+                    record |= {f"validation_{name}": value for name, value in scores.items()}
+                self.stopped = trainer.end_epoch(record, self.callbacks)
+                self.step = 0
+                if self.keeper:
+                    self.keeper.after_epoch(record)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped or self.trainer.epoch >= self.first + self.epochs
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _epoch(self, feed: Feed, bar: tqdm) -> Record:
+        """Every row once, or what is left of them. The losses stay on the device and are read with one copy at the end.
+
+        The epoch's loss is the mean of the minibatches', weighted by the rows in them, or by their sample weights.
+        """
+        trainer, n, size = self.trainer, len(self.data.x), self.size
+        order = row_order(n, trainer.seed, trainer.epoch) if self.shuffle else np.arange(n)
+        with trainer.device.use():
+            self._begin_epoch()
+            for callback in self.callbacks:
+                callback.begin_epoch(trainer, self.steps, functools.partial(feed.batches, order, size))
+            for batch in feed.batches(order[self.step * size :], size):
+                loss = self.losses[self.step] = trainer.step(*batch, per_sample=self.per_sample)
+                self.step += 1
+                for callback in self.callbacks:
+                    callback.end_step(trainer, batch, loss)
+                if self.keeper:
+                    self.keeper.after_step()
+                bar.update()
+        weights = np.ones(n) if self.data.weights is None else self.data.weights[order].astype(np.float64)
+        average = mean(trainer.device.get(self.losses), np.add.reduceat(weights, range(0, n, size)))
+        scaling = trainer.half.report(self.steps) if trainer.half else {}
+        return {"epoch": trainer.epoch + 1, "loss": average, "learning_rate": self.rate, "seconds": self.seconds, **scaling}
+
+    def _begin_epoch(self) -> None:
+        """Have room for the epoch's losses, those of its steps before a checkpoint in place."""
+        device = self.trainer.device
+        self.losses = device.empty((self.steps,), self.trainer.net.parameters.dtype)
+        if self._earlier is None:
+            self.rate, self._began = self.trainer.optimizer.current_rate, time.perf_counter()
+        else:
+            self.losses[: self.step] = device.put(self._earlier)
+            self._earlier = None
+
+    def state(self) -> dict[str, Any]:
+        """The tree that a checkpoint holds beside the network; waits for the device."""
+        trainer = self.trainer
+        return {
+            "epoch": trainer.epoch,
+            "first": self.first,
+            "step": self.step,
+            "stopped": self.stopped,
+            "rate": self.rate,
+            "seconds": self.seconds,
+            "losses": trainer.device.get(self.losses)[: self.step],
+            "history": trainer.history,
+            "optimizer": trainer.optimizer.state(),
+            "half": trainer.half.state() if trainer.half else None,
+            "callbacks": [{"class": type(c).__name__, "state": c.state()} for c in self.callbacks],
+        }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they begin."""
+        trainer = self.trainer
+        trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
+        trainer.optimizer.restore(state["optimizer"], trainer.net.parameters)
+        if trainer.half:
+            trainer.half.restore(state["half"])
+        self.first, self.step, self.stopped = state["first"], state["step"], state["stopped"]
+        self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
+        self._states, self._path = state["callbacks"], path
+        self._earlier = np.asarray(state["losses"]) if self.step else None
+
+    def _restore_callbacks(self) -> None:
+        """Give callbacks what the checkpoint holds of those of the same class, one after another; others begin afresh."""
+        left, self._states = list(self._states), ()
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            with reading(self._path, f"what it holds of {name} is of no use") if left else contextlib.nullcontext():
+                mine = next((i for i, state in enumerate(left) if state["class"] == name), None)
+                if mine is not None:
+                    callback.restore(left.pop(mine)["state"])
+
+
+def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray) -> float:
+    """Weighted mean; 0 where nothing weighs anything, as in the losses."""
+    values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
+    return float(values @ weights) / (float(weights.sum()) or 1.0)
