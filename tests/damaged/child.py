@@ -79,11 +79,11 @@ def predicting(folder: Path, kind: str) -> Reader:
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             status = main(["predict", str(net), str(path), "--out", str(out), "--device", "cpu"])
+        assert not list(folder.glob(".*.tmp")), "a temporary file is left"
         if status:
             assert out.read_text() == OLD, "the old predictions are gone"
             assert said.getvalue().count("\n") == 1, said.getvalue()
             raise ValueError(said.getvalue())
-        assert sorted(p.name for p in folder.iterdir() if p.suffix == ".tmp") == [], "a temporary file is left"
 
     return predict
 

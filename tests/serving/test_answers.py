@@ -68,7 +68,10 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(answers.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"), writing(out, KINDS) as writer:
+    with (
+        pytest.raises(OSError, match=r"No space left on device, nothing was changed: '.*out\.csv'"),
+        writing(out, KINDS) as writer,
+    ):
         writer.write(LOGITS, ())
     assert out.read_text() == "before"
     assert os.listdir(tmp_path) == ["out.csv"]
@@ -88,6 +91,8 @@ def test_modes_links_and_devices(tmp_path):
     with writing("/dev/null", KINDS) as writer:
         writer.write(LOGITS, ())
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(OSError, match=r"nothing was changed: '.*none/out\.csv'"), writing(tmp_path / "none" / "out.csv", KINDS):
+        pass
     with pytest.raises(IsADirectoryError, match="is a folder"), writing(tmp_path, KINDS):
         pass
 

@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.datasets.arrays import possible
 from xpnet.datasets.base import Dataset
 from xpnet.datasets.download import Remote, locate
-from xpnet.datasets.tables import reason, short
+from xpnet.datasets.tables import reason
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNSIGNED_BYTE = 8
@@ -113,12 +113,15 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
             raise
         raise ValueError(f"{path} cannot be unpacked ({reason(error)}): it is damaged or not gzipped") from error
     except MemoryError as error:
-        raise ValueError(f"{path} says it holds {shape}, {size:,} bytes, more than there is memory for") from error
-    if len(data) != size:
-        raise ValueError(f"{path} says it holds {shape}, {size} bytes, but it has {len(data)}: it is damaged")
-    if not possible(shape):
-        raise ValueError(f"{path} says it holds an array of {len(shape)} axes, {short(str(shape))}: it is damaged")
+        raise ValueError(f"{path} says it holds {_claim(shape)}, more than there is memory for") from error
+    if len(data) != size or not possible(shape):
+        raise ValueError(f"{path} says it holds {_claim(shape)}, but it has {len(data)}: it is damaged")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _claim(shape: tuple[int, ...]) -> str:
+    """What a file says of itself, in words: damaged ones speak of a hundred axes."""
+    return f"{shape}, {math.prod(shape)} bytes" if len(shape) <= 4 else f"an array of {len(shape)} axes"
 
 
 class Readable(Protocol):

@@ -11,6 +11,7 @@ from xpnet.preprocessing.geometry import shrunk
 LARGEST = 1000  # pixels of the longest side that are worked on: more tell nothing of 28
 SAMPLE = 64  # pixels a side from which the background is fitted
 ROUNDS = 8
+EDGE = 0.85  # of the way from the middle: beyond it a page is background for the most part
 SIGMA = 1.4826  # of a normal distribution, in median absolute deviations
 LEVEL = 1e-3  # less than a quarter of a grey level is no noise
 GRID = 28  # cells a side in which parts of a drawing are told from dirt
@@ -39,7 +40,7 @@ def find_ink(grey: np.ndarray) -> Ink:
     if grey.ndim != 2 or not grey.size:
         raise ValueError(f"a grey picture (height, width) is needed; it has shape {grey.shape}")
     step = -(-max(grey.shape) // LARGEST)
-    small = shrunk(np.asarray(grey, np.float64), step)
+    small = shrunk(np.asarray(grey), step).astype(np.float64)
     surface, noise = _background(small)
     difference = small - surface
     smooth = _around(difference) / 9
@@ -60,15 +61,17 @@ def find_ink(grey: np.ndarray) -> Ink:
 def _background(grey: np.ndarray) -> tuple[np.ndarray, float]:
     """The surface that most pixels lie on (H, W), and how far these scatter about it: a robust standard deviation.
 
-    Least squares of a quadratic, again and again without the pixels that lie apart; begins with those near the median.
+    Least squares of a quadratic, again and again without the pixels that lie apart, by the scatter along the edges: a bold
+    digit may cover half of the rest.
     """
     step = max(1, max(grey.shape) // SAMPLE)
     known = grey[::step, ::step].ravel()
     y, x = (2 * np.arange(n) / max(n - 1, 1) - 1 for n in grey.shape)  # from -1 to 1
     terms = np.stack([term.ravel() for term in np.broadcast_arrays(*_quadratic(y[::step], x[::step]))], axis=1)
-    residual = known - np.median(known)
+    edge = (np.maximum(np.abs(y[::step])[:, None], np.abs(x[::step])) >= EDGE).ravel()
+    residual = known - np.median(known[edge])
     for _ in range(ROUNDS):
-        near = np.abs(residual) <= max(2.5 * SIGMA * float(np.median(np.abs(residual))), LEVEL)
+        near = np.abs(residual) <= max(2.5 * SIGMA * float(np.median(np.abs(residual[edge]))), LEVEL)
         used = terms[near]  # the normal equations: well conditioned here, and ten times as fast as lstsq of all rows
         weights, *_ = np.linalg.lstsq(used.T @ used, used.T @ known[near], rcond=None)
         residual = known - terms @ weights

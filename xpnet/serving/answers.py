@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -110,7 +112,7 @@ def predictions(target: Target, outputs: np.ndarray) -> tuple[list[str], list[li
 @contextmanager
 def writing(path: str | os.PathLike, target: Target) -> Iterator[Writer]:
     """A writer for a file by its name, ``.npy`` or CSV; the file is there when all is written, until then what was there."""
-    place = Path(os.path.realpath(path))
+    place = Path(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file")
     if place.suffix.lower() == ".npy":
@@ -131,7 +133,10 @@ def _replacing(place: Path, mode: str) -> Iterator[Any]:
         with open(place, mode, **options) as file:  # type: ignore[call-overload]
             yield file
         return
-    fresh = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    place = Path(os.path.realpath(place))  # what a link points to is replaced, not the link
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(place))
+    fresh = place.with_name(f".{place.name}.{secrets.token_hex(8)}.tmp")
     try:
         with open(fresh, mode.replace("w", "x"), **options) as file:  # type: ignore[call-overload]
             yield file
@@ -140,7 +145,9 @@ def _replacing(place: Path, mode: str) -> Iterator[Any]:
         if place.exists():
             shutil.copymode(place, fresh)
         os.replace(fresh, place)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             fresh.unlink()
+        if isinstance(error, OSError) and error.filename in (None, os.fspath(fresh)):  # of the file here, not of the input
+            raise OSError(error.errno, f"{error.strerror}, nothing was changed", os.fspath(place)) from error
         raise
