@@ -21,6 +21,7 @@ PICTURES = [name for name in EXAMPLES if '"--picture"' in (ROOT / "examples" / n
 SHORT = {"train.py": ("--epochs", "2")}  # others are short by --quick, or as they are
 NEEDS_MNIST = {"book_table.py", "conv_nets.py"}
 NEEDS_CIFAR10 = {"cifar10.py"}
+NEEDS_SPARK = {"score_on_spark.py"}
 NEEDS_SKLEARN = {"grid_search.py"}
 SHOWN = {  # figures of the lectures, as patterns of what is printed
     "book_table.py": [r"Q30 +784-30-10 .* 95\.42 .*\nQ100 +784-100-10 .* 96\.59 ", r"T100 .* 98\.04 ", "0 of 1 above 96 %"],
@@ -72,6 +73,10 @@ def skip_without_data(name: str, request: pytest.FixtureRequest) -> None:
         pytest.importorskip("sklearn")
     if name in NEEDS_MNIST:
         request.getfixturevalue("mnist")
+    if name in NEEDS_SPARK:
+        pytest.importorskip("pyspark")
+        if not request.config.getoption("--slow"):
+            pytest.skip("slow: run with --slow")
     if name in NEEDS_CIFAR10:
         try:
             load_example("cifar10").photographs()

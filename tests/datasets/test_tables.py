@@ -7,7 +7,8 @@ import time
 import pytest
 
 from xpnet.datasets import Table, read_csv
-from xpnet.datasets.tables import find_delimiter, number
+from xpnet.datasets.csv_files import find_delimiter
+from xpnet.datasets.tables import number
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,9 +68,14 @@ def read_table(path: Path, arguments: argparse.Namespace) -> Table:
     if path.suffix.lower() == ".npy":
         refuse(arguments, CSV, "this is for CSV files")
         return read_npy(path)
+    return read_csv(path, **csv_options(arguments))
+
+
+def csv_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How a CSV file is written, as ``read_csv`` takes it."""
     header = None if arguments.header is None else arguments.header == "yes"
     delimiter = "\t" if arguments.delimiter in ("tab", r"\t") else arguments.delimiter
-    return read_csv(path, header=header, delimiter=delimiter, encoding=arguments.encoding or "utf-8")
+    return {"header": header, "delimiter": delimiter, "encoding": arguments.encoding or "utf-8"}
 
 
 def fetch(name: str, folder: str | None, download: bool) -> Dataset:
@@ -83,7 +89,7 @@ def fetch(name: str, folder: str | None, download: bool) -> Dataset:
 def refuse(arguments: argparse.Namespace, options: tuple[str, ...], why: str) -> None:
     """Refuse options that would do nothing."""
     if given := [option for option in options if getattr(arguments, option) is not None]:
-        raise ValueError(f"--{given[0]}: {why}")
+        raise ValueError(f"--{given[0].replace('_', '-')}: {why}")
 
 
 def metrics(prepared: Prepared) -> dict[str, Callable[..., float]] | None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from xpnet.datasets.arrays import possible
 from xpnet.datasets.base import Dataset
 from xpnet.datasets.download import Remote, locate
+from xpnet.datasets.tables import reason
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNSIGNED_BYTE = 8
+BLOCK = 1 << 20  # bytes read at a time
 
 MNIST = Remote(
     "MNIST",
@@ -99,21 +104,39 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     path = Path(path)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read()
+            shape = _idx_shape(file, path)
+            size, data = math.prod(shape), bytearray()
+            while len(data) <= size and (block := file.read(BLOCK)):  # it may unpack to more than it says, without an end
+                data += block
     except (EOFError, OSError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
-        raise ValueError(f"{path} cannot be unpacked ({error}): it is damaged or not gzipped") from error
-    if len(data) < 4 or data[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(data) < 4 + 4 * data[3]:
+        raise ValueError(f"{path} cannot be unpacked ({reason(error)}): it is damaged or not gzipped") from error
+    except MemoryError as error:
+        raise ValueError(f"{path} says it holds {_claim(shape)}, more than there is memory for") from error
+    if len(data) != size or not possible(shape):
+        raise ValueError(f"{path} says it holds {_claim(shape)}, but it has {len(data)}: it is damaged")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _claim(shape: tuple[int, ...]) -> str:
+    """What a file says of itself, in words: damaged ones speak of a hundred axes."""
+    return f"{shape}, {math.prod(shape)} bytes" if len(shape) <= 4 else f"an array of {len(shape)} axes"
+
+
+class Readable(Protocol):
+    """A file, packed or not."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _idx_shape(file: Readable, path: Path) -> tuple[int, ...]:
+    """The axes that an IDX file begins with."""
+    start = file.read(4)
+    axes = file.read(4 * start[3]) if len(start) == 4 else b""
+    if start[:3] != bytes([0, 0, UNSIGNED_BYTE]) or len(start) < 4 or not start[3] or len(axes) < 4 * start[3]:
         raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
-    body = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
-    size = 1
-    for n in shape:
-        size *= n
-    if body.size != size:
-        raise ValueError(f"{path} says it holds {shape}, {size} bytes, but it has {body.size}: it is damaged")
-    return body.reshape(shape)
+    return struct.unpack(f">{start[3]}I", axes)
 
 
 def _find(remote: Remote, folder: Path) -> list[Path]:

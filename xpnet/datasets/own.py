@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.checks import check_count, check_finite
+from xpnet.datasets.arrays import Archive, StoredArray, read_array
+from xpnet.datasets.photographs import NotThis, Opened
 from xpnet.datasets.tables import Table
 from xpnet.extras import load
 
@@ -44,16 +45,12 @@ def read_npz(path: str | os.PathLike) -> Arrays:
 
     Raises ValueError for a damaged file, for other names, and for rows and targets that do not fit.
     """
-    stored = _load(path)
-    if isinstance(stored, np.ndarray):
-        raise ValueError(f"{path} holds a single array: its name ends in .npy")
-    rows, targets = ("x_train", "y_train") if "x_train" in stored else ("x", "y")
-    if rows not in stored:
-        raise ValueError(f"{path}: arrays x and y, or x_train, y_train, are needed; it has {', '.join(stored) or 'none'}")
-    x, y = _pair(str(path), (rows, targets), stored[rows], stored.get(targets))
-    if "x_test" not in stored:
-        return Arrays(str(path), x, y)
-    x_test, y_test = _pair(str(path), ("x_test", "y_test"), stored["x_test"], stored.get("y_test"))
+    with Archive(path) as stored:
+        rows, targets = row_names(stored)
+        x, y = _pair(stored, rows, targets)
+        if "x_test" not in stored:
+            return Arrays(str(path), x, y)
+        x_test, y_test = _pair(stored, "x_test", "y_test")
     if x_test.shape[1:] != x.shape[1:]:
         raise ValueError(f"{path}: {rows} has rows of shape {x.shape[1:]}, x_test of shape {x_test.shape[1:]}")
     return Arrays(str(path), x, y, x_test, y_test)
@@ -64,20 +61,17 @@ def read_npy(path: str | os.PathLike) -> Table:
     return as_table(read_array(path), str(path))
 
 
-def read_array(path: str | os.PathLike) -> np.ndarray:
-    """The array in a ``.npy`` file."""
-    stored = _load(path)
-    if not isinstance(stored, np.ndarray):
-        raise ValueError(f"{path} holds several arrays: its name ends in .npz")
-    return stored
-
-
-def as_table(array: np.ndarray, path: str) -> Table:
-    """Rows (N, D) of numbers as a table; NaN is a missing value."""
-    if array.ndim != 2 or not array.size or array.dtype.kind not in NUMBERS:
-        raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
+def as_table(array: np.ndarray, path: str, first: int = 0) -> Table:
+    """Rows (N, D) of numbers as a table; NaN is a missing value. ``first`` is the number of row 0, for errors."""
+    check_table(array, path)
     array = array.astype(np.uint8) if array.dtype.kind == "b" else array
-    return Table(path, tuple(map(str, range(array.shape[1]))), tuple(map(as_cells, array.T)), header=False)
+    return Table(path, tuple(map(str, range(array.shape[1]))), tuple(map(as_cells, array.T)), header=False, first=first)
+
+
+def check_table(array: np.ndarray | StoredArray, path: str) -> None:
+    """Refuse an array that is no table of numbers."""
+    if len(array.shape) != 2 or not math.prod(array.shape) or array.dtype.kind not in NUMBERS:
+        raise ValueError(f"{path}: rows of numbers, (N, columns), are needed; it is {array.dtype} of shape {array.shape}")
 
 
 def as_cells(values: np.ndarray) -> list[str]:
@@ -99,10 +93,7 @@ def read_images(
     """
     load("PIL.Image", "images")
     root = Path(folder)
-    files = sorted(
-        p for p in root.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts[len(root.parts) :])
-    )
-    found = [p for p in files if p.suffix.lower() in IMAGES]
+    found, ignored = find_images(root)
     if classes and (loose := [p for p in found if p.parent == root]):
         raise ValueError(f"{folder}: {loose[0].name} lies outside the classes: each class is a subfolder with its images")
     if not found:
@@ -115,43 +106,64 @@ def read_images(
             _check_sizes(found, sizes)
         size, channels = size or sizes[0], channels or (1 if all(grey) else 3)
     check_count("size", min(size))
-    x = np.stack([_pixels(path, size, channels) for path in found])
+    x = np.stack([read_pixels(path, size, channels) for path in found])
     labels = [path.relative_to(root).parts[0] for path in found] if classes else []
-    return Images(x, [str(p) for p in found], labels, len(files) - len(found))
+    return Images(x, [str(p) for p in found], labels, ignored)
 
 
-def check_rows(x: np.ndarray, name: str) -> np.ndarray:
-    """Rows (N, D, ...) of finite numbers as they are; ValueError for anything else."""
-    if x.dtype.kind not in NUMBERS or x.ndim < 2 or not x.size:
+def find_images(folder: Path) -> tuple[list[Path], int]:
+    """The images below a folder in alphabetic order, and how many other files there are; hidden ones do not count."""
+    hidden = len(folder.parts)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.parts[hidden:]))
+    found = [p for p in files if p.suffix.lower() in IMAGES]
+    return found, len(files) - len(found)
+
+
+def check_form(x: np.ndarray | StoredArray, name: str) -> None:
+    """Refuse what is not rows (N, D, ...) of numbers."""
+    if x.dtype.kind not in NUMBERS or len(x.shape) < 2 or not math.prod(x.shape):
         raise ValueError(f"{name}: rows of numbers, (N, columns, ...), are needed; it is {x.dtype} of shape {x.shape}")
-    check_finite(x, name)
+
+
+def check_rows(x: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+    """Rows (N, D, ...) of finite numbers as they are; ValueError for anything else. ``first`` is the number of row 0."""
+    check_form(x, name)
+    check_finite(x, name, first)
     return x
 
 
-def _load(path: str | os.PathLike) -> np.ndarray | dict[str, np.ndarray]:
-    """The array or the arrays in a file; nothing in it is run, so objects are refused."""
-    try:
-        with open(path, "rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            return stored if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error):
-            raise ValueError(f"{path} holds Python objects, which are not read: save arrays of numbers or of text") from error
-        raise ValueError(f"{path} is no NumPy file, or it is damaged") from error
+def check_values(y: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+    """Targets (N,) or (N, 1) as (N,); ValueError where one is not finite."""
+    y = y.reshape(len(y))
+    check_finite(y, name, first)
+    return y
 
 
-def _pair(path: str, names: tuple[str, str], x: np.ndarray, y: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def row_names(stored: Archive) -> tuple[str, str]:
+    """What rows and targets are called in an archive; ValueError where they are not there."""
+    names = ("x_train", "y_train") if "x_train" in stored else ("x", "y")
+    if names[0] not in stored:
+        raise ValueError(f"{stored.path}: arrays x and y, or x_train, y_train, are needed; it has {stored.listing()}")
+    return names
+
+
+def check_targets(y: StoredArray, x: StoredArray) -> None:
+    """Refuse targets that are not one number or text for each row of ``x``."""
+    shape = y.shape[:1] if len(y.shape) == 2 and y.shape[1] == 1 else y.shape
+    if len(shape) != 1 or y.dtype.kind not in NUMBERS + "U":
+        raise ValueError(f"{y.name} holds one number or text a row, (N,); it is {y.dtype} of shape {y.shape}")
+    if shape[0] != x.shape[0]:
+        raise ValueError(f"{x.name} has {x.shape[0]} rows, {y.key} has {shape[0]}")
+
+
+def _pair(stored: Archive, rows: str, targets: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows and targets, checked; targets as (N,)."""
-    check_rows(x, f"{path}: {names[0]}")
-    if y is None:
-        return x, None
-    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.ndim != 1 or y.dtype.kind not in NUMBERS + "U":
-        raise ValueError(f"{path}: {names[1]} holds one number or text a row, (N,); it is {y.dtype} of shape {y.shape}")
-    if len(y) != len(x):
-        raise ValueError(f"{path}: {names[0]} has {len(x)} rows, {names[1]} has {len(y)}")
-    check_finite(y, f"{path}: {names[1]}")
-    return x, y
+    x = stored.open(rows)
+    check_form(x, x.name)
+    y = stored.open(targets) if targets in stored else None
+    if y is not None:
+        check_targets(y, x)
+    return check_rows(x.read(), x.name), None if y is None else check_values(y.read(), y.name)
 
 
 def _check_sizes(found: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> None:
@@ -165,27 +177,16 @@ def _check_sizes(found: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> Non
 
 
 def _size_and_grey(path: Path) -> tuple[tuple[int, int], bool]:
-    with _opened(path) as image:
+    with Opened(path, turned=False) as image:
         return (image.height, image.width), image.mode in ("1", "L", "LA")
 
 
-def _pixels(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
-    """An image as bytes (H, W, C)."""
-    with _opened(path) as image:
+def read_pixels(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    """An image as bytes (H, W, C), resized where it has another size."""
+    with Opened(path, turned=False) as image:
         if image.mode[0] in "IF":
-            raise ValueError(f"{path} has more than 8 bits a colour (mode {image.mode}): save it with 8")
-        try:
-            image = image.convert("L" if channels == 1 else "RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error})") from error
+            raise NotThis(f"{path} has more than 8 bits a colour (mode {image.mode}): save it with 8")
+        image = image.convert("L" if channels == 1 else "RGB")
         if (image.height, image.width) != size:
             image = image.resize(size[::-1])
         return np.asarray(image, np.uint8).reshape(*size, channels)
-
-
-def _opened(path: Path) -> Any:
-    Image = load("PIL.Image", "images")
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({type(error).__name__})") from error

@@ -50,12 +50,19 @@ class Rows:
     def width(self) -> int:
         return math.prod(self.shape)
 
-    def encode(self, x: np.ndarray, name: str = "x") -> np.ndarray:
-        """Rows (N, D); ValueError where the shape is another or a number is too large for float32."""
-        if x.shape[1:] != self.shape and x.shape[1:] != (self.width,):
+    def encode(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
+        """Rows (N, D); ValueError where the shape is another or a number is too large for float32.
+
+        ``first`` is the number of row 0 where ``x`` is a part, for errors.
+        """
+        self.check_shape(x.shape, name)
+        return scaled(x.reshape(len(x), self.width), self.mean, self.std, lambda row: f"{name}, row {first + row}")
+
+    def check_shape(self, shape: tuple[int, ...], name: str = "x") -> None:
+        """Refuse an array whose rows have another shape."""
+        if shape[1:] != self.shape and shape[1:] != (self.width,):
             wanted = ", ".join(map(str, self.shape))
-            raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {x.shape}")
-        return scaled(x.reshape(len(x), self.width), self.mean, self.std, lambda row: f"{name}, row {row}")
+            raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {shape}")
 
 
 def mean_and_std(values: np.ndarray) -> tuple[float, float]:

@@ -1,0 +1,153 @@
+"""Predictions: what is said of outputs, the score where answers are known, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol, TextIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from xpnet.preprocessing import Classes, Target, quantities
+
+
+class Writer(Protocol):
+    """Takes the outputs of one batch after another."""
+
+    def write(self, outputs: np.ndarray, files: Sequence[str]) -> None: ...
+
+
+class CSVWriter:
+    """A line for each row of outputs: its file, if any, and the class with its probability or the number in its unit."""
+
+    def __init__(self, file: TextIO, target: Target):
+        self.rows, self.target, self.begun = csv.writer(file, lineterminator="\n"), target, False
+
+    def write(self, outputs: np.ndarray, files: Sequence[str] = ()) -> None:
+        names, rows = predictions(self.target, outputs)
+        if files:
+            names, rows = ["file", *names], [[file, *row] for file, row in zip(files, rows, strict=True)]
+        if not self.begun:
+            self.rows.writerow(names)
+        self.begun = True
+        self.rows.writerows(rows)
+
+
+class ArrayWriter:
+    """A ``.npy`` file: probabilities (N, classes) float32, or numbers in the target's unit (N,) float64; ``close`` ends it."""
+
+    def __init__(self, file: IO[bytes], target: Target):
+        self.file, self.target, self.count = file, target, 0
+        self._write_header()
+
+    def write(self, outputs: np.ndarray, files: Sequence[str] = ()) -> None:
+        if isinstance(self.target, Classes):
+            values = self.target.decode(outputs)[1].astype(np.float32)
+        else:
+            values = self.target.decode(outputs)
+        self.file.write(values.tobytes())
+        self.count += len(values)
+
+    def close(self) -> None:
+        """Write how many rows there are into the header, which has the room."""
+        end = self.file.tell()
+        self.file.seek(0)
+        self._write_header()
+        self.file.seek(end)
+
+    def _write_header(self) -> None:
+        classes = isinstance(self.target, Classes)
+        shape = (self.count, self.target.outputs) if classes else (self.count,)
+        described = npy.dtype_to_descr(np.dtype("<f4" if classes else "<f8"))
+        npy.write_array_header_1_0(self.file, {"descr": described, "fortran_order": False, "shape": shape})
+
+
+class Score:
+    """Accuracy, or the root mean squared error in the target's unit, over the rows whose target is known."""
+
+    def __init__(self, target: Target):
+        self.target, self.known, self.total, self.sum = target, 0, 0, 0.0
+
+    def add(self, outputs: np.ndarray, answers: Sequence[str], place: Callable[[int], str]) -> None:
+        """Count a batch; ValueError with the place of a class that the model does not have, or of what is no number."""
+        self.total += len(outputs)
+        rows = [i for i, cell in enumerate(answers) if cell]
+        if not rows:
+            return
+        cells, outputs = [answers[i] for i in rows], outputs[rows]
+        self.known += len(rows)
+        if isinstance(self.target, Classes):
+            labels = self.target.encode(cells, lambda i: place(rows[i]))
+            self.sum += int((self.target.decode(outputs)[0] == labels).sum())
+        else:
+            error = self.target.decode(outputs) - quantities(cells, lambda i: place(rows[i]))
+            self.sum += float((error**2).sum())
+
+    def said(self, unit: Callable[[float], str]) -> list[str]:
+        """The score in words, nothing where no target is known; ``unit`` formats a number."""
+        if not self.known:
+            return []
+        mean = self.sum / self.known
+        text = f"accuracy {mean:.4f}" if isinstance(self.target, Classes) else f"RMSE {unit(math.sqrt(mean))}"
+        of = f" with a target, of {self.total:,}" if self.known < self.total else ""
+        return [f"{text} on {self.known:,} rows{of} (flattering where the network was trained on them)"]
+
+
+def predictions(target: Target, outputs: np.ndarray) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns and a row for each row of outputs: the class and its probability, or the number in its unit."""
+    if not isinstance(target, Classes):
+        return ["prediction"], [[f"{value:.7g}"] for value in target.decode(outputs)]
+    decoded = zip(*target.decode(outputs), strict=True)
+    return ["prediction", "probability"], [[target.names[label], f"{row[label]:.4f}"] for label, row in decoded]
+
+
+@contextmanager
+def writing(path: str | os.PathLike, target: Target) -> Iterator[Writer]:
+    """A writer for a file by its name, ``.npy`` or CSV; the file is there when all is written, until then what was there."""
+    place = Path(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    if place.suffix.lower() == ".npy":
+        with _replacing(place, "wb") as file:
+            arrays = ArrayWriter(file, target)
+            yield arrays
+            arrays.close()
+    else:
+        with _replacing(place, "w") as file:
+            yield CSVWriter(file, target)
+
+
+@contextmanager
+def _replacing(place: Path, mode: str) -> Iterator[Any]:
+    """A new file beside another, in whose place it comes at the end; a device or a pipe is written to as it is."""
+    options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    if place.exists() and not place.is_file():
+        with open(place, mode, **options) as file:  # type: ignore[call-overload]
+            yield file
+        return
+    place = Path(os.path.realpath(place))  # what a link points to is replaced, not the link
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(place))
+    fresh = place.with_name(f".{place.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(fresh, mode.replace("w", "x"), **options) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            shutil.copymode(place, fresh)
+        os.replace(fresh, place)
+    except BaseException as error:
+        with suppress(OSError):
+            fresh.unlink()
+        if isinstance(error, OSError) and error.filename in (None, os.fspath(fresh)):  # of the file here, not of the input
+            raise OSError(error.errno, f"{error.strerror}, nothing was changed", os.fspath(place)) from error
+        raise
