@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forged
 import numpy as np
 from crafted import CRAFTED, huge_csv_files, npz, saved
 from mutations import mutations
@@ -36,6 +37,8 @@ class TooSlow(BaseException):
 def good(kind: str) -> bytes:
     """A file that is whole."""
     rng = np.random.default_rng(0)
+    if kind in SAVED:
+        return forged.good(kind)
     if kind == "csv":
         return b"a,b,c,d\n" + b"".join(b"%d,%.3f,%d,%d\n" % (i, rng.random(), i * i % 7, -i) for i in range(40))
     if kind.startswith("idx"):
@@ -60,6 +63,8 @@ def files(kind: str, n: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield from CRAFTED[kind]().items()
     if kind == "csv" and n > 100:
         yield from huge_csv_files().items()
+    if kind in SAVED:
+        yield from ((f"forgery {i}", data) for i, data in enumerate(forged.forged(good(kind), n, seed)))
     yield from ((f"mutation {i}", data) for i, data in enumerate(mutations(good(kind), n, seed)))
 
 
@@ -88,13 +93,15 @@ def predicting(folder: Path, kind: str) -> Reader:
     return predict
 
 
+SAVED: dict[str, list[Reader]] = {"safetensors": [forged.load_network], "checkpoint": [forged.load_network, forged.go_on]}
 READERS: dict[str, Reader] = {"npy": read_npy, "npz": read_npz, "csv": read_csv, "idx": read_idx, "idx.gz": read_idx}
 
 
 def run(kind: str, n: int, seed: int, folder: Path) -> dict:
     """How many were read and refused, and what went wrong otherwise."""
-    readers = [READERS[kind]] if kind in READERS else []
-    readers += [] if kind.startswith("idx") else [predicting(folder, kind)]
+    readers = SAVED.get(kind, [READERS[kind]] if kind in READERS else [])
+    if kind not in SAVED and not kind.startswith("idx"):
+        readers.append(predicting(folder, kind))
     counts, wrong = Counter(), []
     path = folder / f"damaged.{kind}"
     for what, data in files(kind, n, seed):

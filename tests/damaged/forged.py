@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def go_on(path: Path) -> None:
     target = folder / "checkpoint-000000010.safetensors"
     target.write_bytes(path.read_bytes())
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # says that the one before is taken; there is none
             trainer().fit(X, Y, checkpoints=xn.Checkpoints(folder, every=3), resume=True, **FIT)
     except ValueError as error:
         raise ValueError(str(error).replace(str(target), str(path)).replace(str(folder), str(path))) from error

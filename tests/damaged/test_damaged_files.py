@@ -17,7 +17,7 @@ from mutations import mutations
 
 pytest.importorskip("resource")  # limits of a process: not on Windows
 HERE = Path(__file__).parent
-KINDS = ["npy", "npz", "csv", "idx", "idx.gz", pytest.param("png", marks=pytest.mark.extras)]
+KINDS = ["npy", "npz", "csv", "idx", "idx.gz", "safetensors", "checkpoint", pytest.param("png", marks=pytest.mark.extras)]
 
 
 def read_damaged(kind: str, n: int, folder: Path) -> dict:

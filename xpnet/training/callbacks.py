@@ -158,6 +158,7 @@ class EarlyStopping(Callback):
         self._watch = Watch("EarlyStopping", self.monitor, self.mode, self.min_delta)
         self.waited = 0
         self._snapshot: dict[str, np.ndarray] | None = None
+        self._shapes = {} if trainer is None else {name: p.shape for name, p in trainer.net.parameters.items()}
 
     def __call__(self, trainer: Trainer, record: Record) -> bool:
         if self._watch.improved(record):
@@ -177,8 +178,11 @@ class EarlyStopping(Callback):
         return {**self._watch.state(), "waited": self.waited, "snapshot": self._snapshot}
 
     def restore(self, state: dict[str, Any]) -> None:
+        waited, snapshot = int(state["waited"]), state["snapshot"]
+        if snapshot is not None and {name: np.shape(a) for name, a in snapshot.items()} != self._shapes:
+            raise ValueError("its best parameters are those of another network")
         self._watch.restore(state)
-        self.waited, self._snapshot = state["waited"], state["snapshot"]
+        self.waited, self._snapshot = waited, snapshot
 
 
 def watched(name: Any, names: Iterable[str]) -> Any:
