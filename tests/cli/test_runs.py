@@ -55,6 +55,8 @@ def test_a_finished_run_can_go_on_for_longer(whole: Path, tmp_path: Path, capsys
     assert f"going on from {whole}/checkpoint-000000180.safetensors" in printed
     assert "epoch   5" in printed
     assert "epoch   4" not in printed
+    assert train("--resume", whole) == 0  # four epochs: it has ended long since
+    assert "checkpoint-000000270.safetensors; it had ended after 6 epochs" in capsys.readouterr().out
     assert main([*TRAIN, str(tmp_path / "longer"), "--epochs", "6"]) == 0
     assert parameters(whole) == parameters(tmp_path / "longer")
     assert len((whole / "log.jsonl").read_text().splitlines()) == 6
@@ -81,12 +83,13 @@ def test_options_of_ones_own_data_are_remembered(tmp_path: Path, capsys, monkeyp
     ("arguments", "said"),
     [
         (("--resume", "none"), "none holds no run: it has no run.json, which xpnet train ... --save none writes"),
-        (("digits", "--resume", "none"), "DATA: a run goes on with the options it has"),
+        (("digits", "--resume", "none"), "digits: a run goes on with the data it has"),
+        (("--resume", "none", "--batch-size", "32"), "--batch-size: a run goes on with the options it has"),
         (
             ("--resume", "none", "--hidden", "3"),
             "--hidden: a run goes on with the options it has; only --epochs and --device may",
         ),
-        (("--resume", "none", "--save", "other"), "--save and --resume"),
+        (("--resume", "none", "--save", "other"), "--save: a run goes on with the options it has"),
     ],
 )
 def test_what_does_not_go_together(arguments: tuple, said: str, capsys, tmp_path: Path, monkeypatch) -> None:
@@ -96,11 +99,24 @@ def test_what_does_not_go_together(arguments: tuple, said: str, capsys, tmp_path
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"arguments": 3}', '{"arguments": {"dataset": 3}}', "\x00"])
+WRONG = [
+    '{"dataset": "digits", "optimizer": "nope"}',
+    '{"dataset": "digits", "epochs": "x"}',
+    '{"dataset": 3}',
+    "{}",
+    "3",
+    "[]",
+]
+WRONG += ['{"dataset": "digits", "hidden": 5.5}', '{"dataset": "digits", "hidden": ["a"]}']
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\x00", "[" * 10**5, *(f'{{"arguments": {wrong}}}' for wrong in WRONG)])
 def test_damaged_options(whole: Path, text: str, capsys) -> None:
     (whole / "run.json").write_text(text)
     assert train("--resume", whole) == 1
-    assert "run.json is damaged" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "run.json is of no use (" in error
+    assert error.count("\n") == 1
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_going_on_ends_in_the_same_bytes(tmp_path: Path, whole: Path) -> None:

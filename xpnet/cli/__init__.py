@@ -70,6 +70,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for verb in VERBS:
         verb.add_to(verbs)
     arguments, unknown = parser.parse_known_args(argv)
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
     if unknown:
         chosen = verbs.choices[arguments.verb]
         chosen.error(f"unknown argument {unknown[0]}{closest(unknown[0], list(chosen._option_string_actions))}")

@@ -6,14 +6,16 @@ import argparse
 import json
 import os
 import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
-from xpnet.saving.atomic import write_atomically
+from xpnet.saving.atomic import LEFT_OVER, write_atomically
 from xpnet.saving.models import MODEL
 
 OPTIONS = "run.json"
-NOT_KEPT = ("run", "verb", "save", "resume", "traceback")
-MAY_CHANGE = ("epochs", "device")  # when a run goes on
+NOT_KEPT = ("run", "verb", "words", "save", "resume", "traceback")
+MAY_CHANGE = ("--epochs", "--device")  # when a run goes on
 
 
 def check_new(folder: str) -> None:
@@ -24,7 +26,7 @@ def check_new(folder: str) -> None:
             f"{folder} holds a network trained earlier: go on with it by xpnet train --resume {shlex.quote(folder)}, or choose "
             f"another name"
         )
-    if not folder or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
+    if not folder or (path.exists() and not (path.is_dir() and all(LEFT_OVER.fullmatch(p.name) for p in path.iterdir()))):
         raise FileExistsError(f"{folder or 'the empty name'} exists and is no empty folder: choose another name")
     holder = next(parent for parent in (path.resolve(), *path.resolve().parents) if parent.exists())
     if not holder.is_dir() or not os.access(holder, os.W_OK | os.X_OK):
@@ -45,31 +47,52 @@ def begin(arguments: argparse.Namespace) -> None:
     write_atomically(path / OPTIONS, json.dumps({"xpnet": __version__, "arguments": kept}, indent=1).encode() + b"\n")
 
 
-def resumed(arguments: argparse.Namespace, defaults: argparse.Namespace) -> argparse.Namespace:
+def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
     """The options that the run in ``arguments.resume`` was started with; ValueError where others are given beside it."""
-    if arguments.save is not None:
-        raise ValueError("--save and --resume are one or the other: --resume DIR goes on in DIR")
-    if given := [
-        name
-        for name, value in vars(arguments).items()
-        if name not in (*NOT_KEPT, *MAY_CHANGE) and value != getattr(defaults, name)
-    ]:
-        option = "DATA" if given[0] == "dataset" else f"--{given[0].replace('_', '-')}"
-        raise ValueError(f"{option}: a run goes on with the options it has; only --epochs and --device may change")
+    words = [word.partition("=")[0] for word in arguments.words if word.startswith("--")]
+    if given := [word for word in words if not any(name.startswith(word) for name in ("--resume", "--traceback", *MAY_CHANGE))]:
+        raise ValueError(f"{given[0]}: a run goes on with the options it has; only --epochs and --device may change")
+    if arguments.dataset is not None:
+        raise ValueError(f"{arguments.dataset}: a run goes on with the data it has: xpnet train --resume {arguments.resume}")
     found = options(arguments.resume)
-    changed = {name: getattr(arguments, name) for name in MAY_CHANGE if getattr(arguments, name) != getattr(defaults, name)}
-    return argparse.Namespace(**{**vars(arguments), **found, **changed, "save": arguments.resume})
+    for option in MAY_CHANGE:
+        if any(option.startswith(word) for word in words):
+            found[option.strip("-")] = getattr(arguments, option.strip("-"))
+    return argparse.Namespace(**{**vars(arguments), **found, "save": arguments.resume, "resume": arguments.resume})
 
 
-def options(folder: str | os.PathLike) -> dict:
-    """The options in a run's folder, by the names that ``xpnet train`` gives them."""
+def options(folder: str | os.PathLike) -> dict[str, Any]:
+    """The options in a run's folder, by the names that ``xpnet train`` gives them; ValueError where they are none."""
+    from xpnet.cli.train import fill
+
     path = Path(folder).expanduser() / OPTIONS
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run: it has no {OPTIONS}, which xpnet train ... --save {folder} writes")
+    parser = Refusing()
+    fill(parser)
     try:
         found = json.loads(path.read_text("utf-8"))["arguments"]
-        if not isinstance(found, dict) or not isinstance(found.get("dataset"), str):
-            raise TypeError("no options")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): train and save again") from error
-    return found
+        if not isinstance(found["dataset"], str):
+            raise TypeError("no data are named")
+        return vars(parser.parse_args(list(as_words(found, parser))))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is of no use ({type(error).__name__}: {error}): train and save again") from error
+
+
+def as_words(found: Mapping[str, Any], parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Options as they are written on a command line."""
+    for action in parser._actions:
+        value, name = found.get(action.dest), next(iter(action.option_strings), "")
+        if isinstance(value, list) and name:
+            yield from (name, *map(str, value))
+        elif value is True:
+            yield name
+        elif value is not None and value is not False:
+            yield f"{name}={value}" if name else str(value)
+
+
+class Refusing(argparse.ArgumentParser):
+    """Raises ValueError instead of ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)

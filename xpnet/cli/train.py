@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from xpnet.checks import closest
 from xpnet.cli import runs
 
 if TYPE_CHECKING:
-    from xpnet import Checkpoints, Optimizer, Trainer
+    from xpnet import Callback, Checkpoints, Optimizer, Trainer
     from xpnet.preprocessing import Prepared
 
 OPTIMIZERS = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
@@ -36,12 +36,16 @@ What was assumed is said in the first line; scales and categories are those of t
 def add_to(verbs: argparse._SubParsersAction) -> None:
     """Add the verb and its options."""
     parser = verbs.add_parser("train", help="train on a data set or on data of your own", description=DESCRIPTION)
+    fill(parser)
+    parser.set_defaults(run=functools.partial(run, parser=parser))
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The options."""
     parser.add_argument(
         "dataset", nargs="?", type=name_or_path, metavar="DATA", help=f"{', '.join(NAMES)}; or a file or folder"
     )
-    parser.add_argument(
-        "--save", metavar="DIR", help="a new folder for the network, its checkpoints and the log of the training"
-    )
+    parser.add_argument("--save", metavar="DIR", help="a new folder: the network, its checkpoints, the log of the training")
     parser.add_argument("--resume", metavar="DIR", help="go on with the training in that folder: no DATA, no other options")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     _add_training(parser.add_argument_group("training"))
@@ -51,7 +55,6 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
         "--data", metavar="DIR", help="folder with the files of mnist, fashion-mnist, cifar10; or set XPNET_DATA"
     )
     named.add_argument("--download", action="store_true", default=None, help="fetch what is not there")
-    parser.set_defaults(run=functools.partial(run, parser=parser))
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
@@ -119,17 +122,16 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Train, a line an epoch, then how good it is on the rows held out, the device and the speed."""
     import xpnet as xn
     from xpnet.cli.train_own import metrics, named, own
-    from xpnet.saving.models import about
 
     if arguments.resume is not None:
-        arguments = runs.resumed(arguments, parser.parse_args([]))
+        arguments = runs.resumed(arguments)
     elif arguments.dataset is None:
         parser.error(f"DATA is missing: one of {', '.join(NAMES)}, or a file or folder of your own")
     elif arguments.save is not None:
         runs.check_new(arguments.save)
     job = named(arguments) if arguments.dataset in NAMES else own(arguments)
     hidden = arguments.hidden if arguments.hidden is not None else [256] if arguments.dataset in PICTURES else [64, 64]
-    epochs = chosen_epochs(arguments, len(job.x_train))
+    epochs, keeper = chosen_epochs(arguments, len(job.x_train)), kept(arguments, job)
     trainer = xn.Trainer(
         xn.architectures.mlp(hidden, arguments.activation, job.target.outputs),
         loss=xn.SoftmaxCrossEntropy() if job.target.task == "classification" else xn.MeanSquaredError(),
@@ -138,7 +140,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         seed=arguments.seed,
         dtype=arguments.dtype,
         metrics=metrics(job),
-        callbacks=[printer(epochs)],
+        callbacks=[printer(epochs, keeper)],
     )
     print(f"{job.said}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
     if arguments.dataset not in PICTURES:
@@ -146,13 +148,6 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             f"layers {job.x_train.shape[1]} {' '.join(map(str, [*hidden, job.target.outputs]))}; epochs: {epochs}",
             flush=True,
         )
-    keeper = None
-    if arguments.save is not None:
-        keeper = xn.Checkpoints(arguments.save, about=about(job.inputs, job.target, Path(arguments.dataset).name))
-        if arguments.resume is None:
-            runs.begin(arguments)
-        elif keeper.files:
-            print(f"going on from {keeper.files[-1]}", flush=True)
     stopping = None if arguments.early_stopping is None else xn.EarlyStopping(arguments.early_stopping)
     try:
         trainer.fit(
@@ -166,7 +161,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             resume=arguments.resume is not None,
         )
     except xn.Interrupted as stop:
-        print(f"{stop.args[0].partition(':')[0]}: xpnet train --resume {shlex.quote(arguments.save)} goes on", file=sys.stderr)
+        again = f"xpnet train --resume {shlex.quote(arguments.save)}"
+        print(f"stopped {stop.where}; saved in {arguments.save}: {again} goes on", file=sys.stderr)
         return 130
     if stopping:
         print(f"best epoch {stopping.best_epoch} of {len(trainer.history['epoch'])} by the {job.held} rows, kept")
@@ -178,6 +174,19 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if keeper:
         save(arguments.save, trainer, job, keeper)
     return 0
+
+
+def kept(arguments: argparse.Namespace, job: Prepared) -> Checkpoints | None:
+    """The checkpoints of the run, if it is kept at all: then its folder is made."""
+    import xpnet as xn
+    from xpnet.saving.models import about
+
+    if arguments.save is None:
+        return None
+    keeper = xn.Checkpoints(arguments.save, about=about(job.inputs, job.target, Path(arguments.dataset).name))
+    if arguments.resume is None:
+        runs.begin(arguments)
+    return keeper
 
 
 def save(folder: str, trainer: Trainer, job: Prepared, keeper: Checkpoints) -> None:
@@ -197,17 +206,27 @@ def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:
     return PICTURES.get(arguments.dataset) or max(1, min(MOST_EPOCHS, UPDATES // steps))
 
 
-def printer(epochs: int) -> Callable[[Trainer, dict[str, Any]], None]:
-    """A callback that prints a line for each epoch, or for every second, third, ... so that no more than 60 are printed."""
+def printer(epochs: int, keeper: Checkpoints | None) -> Callback:
+    """A callback that says where training goes on, and prints a line for each epoch, or for every second, third, ...
+
+    No more than 60 are printed.
+    """
     import xpnet as xn
 
     every = -(-epochs // LINES)
 
-    def print_some(trainer: Trainer, record: dict[str, Any]) -> None:
-        if record["epoch"] % every == 0 or record["epoch"] == epochs:
-            xn.print_epoch(trainer, record)
+    class Printer(xn.Callback):
+        def begin(self, trainer: Trainer) -> None:
+            if keeper and keeper.resumed_from:
+                ended = trainer.epoch >= epochs or keeper.ended
+                why = f"; it had ended after {trainer.epoch} epochs" if ended else ""
+                print(f"going on from {keeper.resumed_from}{why}", flush=True)
 
-    return print_some
+        def __call__(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            if record["epoch"] % every == 0 or record["epoch"] == epochs:
+                xn.print_epoch(trainer, record)
+
+    return Printer()
 
 
 def report(trainer: Trainer, job: Prepared) -> str:

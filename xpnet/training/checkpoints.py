@@ -83,6 +83,11 @@ class Checkpoints:
         return [path for _, path in sorted(found)]
 
     @property
+    def ended(self) -> bool:
+        """Whether, before it went on, the training had been ended by a callback, for good."""
+        return self._run.ended
+
+    @property
     def best(self) -> Path | None:
         """The checkpoint of the best epoch; None before there is one, and before ``fit`` has begun."""
         return None if self._best_name is None else self.folder / self._best_name

@@ -71,7 +71,7 @@ class Run:
         self.stopped: Sequence[Callback] = ()  # by these
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
         self._states: Sequence[dict[str, Any]] = ()  # of callbacks, in the checkpoint
-        self._ended = False  # by a callback, before the checkpoint
+        self.ended = False  # by a callback, before the checkpoint
 
     def go(self, progress: bool) -> None:
         """Train from where it is until the epochs are complete or a callback ends it."""
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self._ended or bool(self.stopped) or self.trainer.epoch >= self.first + self.epochs
+        return self.ended or bool(self.stopped) or self.trainer.epoch >= self.first + self.epochs
 
     @property
     def updates(self) -> int:
@@ -148,7 +148,7 @@ class Run:
             "epoch": trainer.epoch,
             "first": self.first,
             "step": self.step,
-            "stopped": self._ended or any(callback.state() for callback in self.stopped),
+            "stopped": self.ended or any(callback.state() for callback in self.stopped),
             "rate": self.rate,
             "seconds": self.seconds,
             "losses": trainer.device.get(self.losses)[: self.step],
@@ -166,7 +166,7 @@ class Run:
         trainer.optimizer.restore(state["optimizer"], trainer.net.parameters)
         if trainer.half:
             trainer.half.restore(state["half"])
-        self.first, self.step, self._ended = state["first"], state["step"], state["stopped"]
+        self.first, self.step, self.ended = state["first"], state["step"], state["stopped"]
         self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
         self._states, self._path = state["callbacks"], path
         self._earlier = np.asarray(state["losses"]) if self.step else None
