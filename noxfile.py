@@ -79,11 +79,11 @@ def static(session):
 @nox.session
 def examples(session):
     """Every example as it stands, with its pictures (the test suite runs short forms of them on every device)."""
-    session.install(".[plot]")
+    session.install(".[plot,sklearn]")
     pictures = Path(session.create_tmp())
     for example in sorted(Path("examples").glob("*.py")):
-        if example.name in ("book_table.py", "conv_nets.py", "cifar10.py"):
-            continue  # minutes, and data: the session slow
+        if example.name in ("book_table.py", "conv_nets.py", "cifar10.py", "score_on_spark.py"):
+            continue  # minutes, and data: the session slow; Java: the session spark
         picture = ["--picture", str(pictures / f"{example.stem}.png")] if "--picture" in example.read_text() else []
         session.run("python", str(example), *picture)
 
@@ -91,7 +91,8 @@ def examples(session):
 @nox.session
 def extras(session):
     """What needs the optional libraries; pages too, where Chromium is installed (none is downloaded)."""
-    session.install(".[plot,html,data,images]", *group("test"), *group("browser"))
+    libraries = ".[plot,html,data,images,tensorboard,sklearn,onnx]"
+    session.install(libraries, *group("test"), *group("browser"), *group("tensorboard"), *group("onnx"))
     session.run("pytest", "-m", "extras or browser", *session.posargs)
 
 
@@ -122,19 +123,27 @@ def build(session):
 
 @nox.session
 def torch(session):
-    """Live comparison with PyTorch (the default run uses committed values)."""
-    session.install(".", *group("test"), *group("torch"))
+    """Live comparison with PyTorch (the default run uses committed values): layers, files, ONNX."""
+    session.install(".[onnx]", *group("test"), *group("torch"), *group("onnx"))
     session.run("pytest", "-m", "torch", *session.posargs)
 
 
 @nox.session(default=False)
 def slow(session):
-    """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files)."""
-    session.install(".", *group("test"))
+    """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files); 200 trainings killed, 2,000
+    damaged files of every kind."""
+    session.install(".[plot,images,sklearn,onnx]", *group("test"), *group("onnx"))
     session.run("pytest", "--slow", "-m", "slow", *session.posargs)
     session.run("pytest", "--slow", "tests/test_examples.py", "-k", "sim")  # the longest are skipped there by default
     for example in ("book_table.py", "conv_nets.py", "cifar10.py"):
         session.run("python", f"examples/{example}")
+
+
+@nox.session(default=False)
+def spark(session):
+    """The recipe for scoring on Spark, with two workers; needs Java 17."""
+    session.install(".[spark]", *group("test"))
+    session.run("pytest", "--slow", "tests/examples/test_score_on_spark.py", "tests/test_examples.py", "-k", "spark")
 
 
 @nox.session(default=False)
