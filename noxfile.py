@@ -130,8 +130,7 @@ def torch(session):
 
 @nox.session(default=False)
 def slow(session):
-    """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files); 200 trainings killed, 2,000
-    damaged files of every kind."""
+    """The book's figures on MNIST, California housing (needs XPNET_DATA, a folder with their files); kills, damaged files."""
     session.install(".[plot,images,sklearn,onnx]", *group("test"), *group("onnx"))
     session.run("pytest", "--slow", "-m", "slow", *session.posargs)
     session.run("pytest", "--slow", "tests/test_examples.py", "-k", "sim")  # the longest are skipped there by default

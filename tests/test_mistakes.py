@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from core_helpers import bits
@@ -249,3 +251,21 @@ class TestNoMistakes:
         other.fit(X, y.astype(np.float32)[:, None], epochs=2)
         assert bits(trainer) == bits(other)
         assert trainer.evaluate(X, y) == other.evaluate(X, y.astype(np.float32)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda v: xn.Affine(3, bias=v), "Affine(bias="),
+        (lambda v: xn.Conv2d(3, 1, bias=v), "Conv2d(bias="),
+        (lambda v: xn.Conv2d(3, 1, exact=v), "Conv2d(exact="),
+        (lambda v: xn.BatchNorm(affine=v), "BatchNorm(affine="),
+        (lambda v: xn.LayerNorm(affine=v), "LayerNorm(affine="),
+        (lambda v: xn.GroupNorm(1, affine=v), "GroupNorm(affine="),
+    ],
+)
+def test_what_is_neither_true_nor_false(make, said):
+    for wrong in ("no", 0, None, [1]):
+        with pytest.raises(ValueError, match=re.escape(f"{said}{wrong!r}): it is True or False")):
+            make(wrong)
+    assert make(np.True_)

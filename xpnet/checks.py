@@ -75,6 +75,13 @@ def check_count(name: str, n: Any) -> int:
     return int(n)
 
 
+def check_flag(where: str, value: Any) -> bool:
+    """True or False, as a bool; ``where`` is the text of the call up to the value: "Affine(bias"."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{where}={value!r}): it is True or False")
+    return bool(value)
+
+
 def check_seed(seed: Any) -> int:
     """A whole number from 0 on, as an int."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:

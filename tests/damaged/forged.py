@@ -83,12 +83,13 @@ def change_array(arrays: dict[str, np.ndarray], rng: random.Random) -> None:
     """One of them lost, renamed, of another shape or another type."""
     name = rng.choice(list(arrays))
     a = arrays.pop(name)
-    others = (a[:1], a.reshape(-1), a.astype(np.int64), a.astype(np.float16), np.zeros((), a.dtype), a * np.float32(np.nan))
+    kinds = (np.zeros(a.shape, np.int64), np.zeros(a.shape, np.float16), np.full(a.shape, np.nan), np.zeros((), a.dtype))
+    others = (a.reshape(-1)[:1], a.reshape(-1), *kinds)
     what = rng.random()
     if what < 0.2:
         arrays[rng.choice(("", "../x", "0.weight", "x" * 1000, name + ".x"))] = a
     elif what < 0.8:
-        arrays[name] = rng.choice(others) if a.ndim else np.zeros(3)
+        arrays[name] = rng.choice(others)
 
 
 def places(tree: Any, path: tuple = ()) -> Iterator[tuple]:

@@ -241,6 +241,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("layers", [{"class": "Affine", "n_out": 2}] * 3),
     ("layers", [{"class": "Reshape", "shape": [10**9, 10**9]}, {"class": "Affine", "n_out": 2}]),
     ("layers", "ReLU"),
+    ("layers", [{"class": "Reshape", "shape": [3, 1, 1]}, {"class": "Conv2d", "n_out": 2, "kernel": 1, "padding": 10**6}]),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet.backends.device import Array
-from xpnet.checks import check_count
+from xpnet.checks import check_count, check_flag
 from xpnet.initializers import Initializer, he_normal, zeros
 from xpnet.layers.base import Layer, Shape
 from xpnet.parameters import Maker
@@ -25,7 +25,8 @@ class Affine(Layer):
     owns_output = owns_dx = True
 
     def __init__(self, n_out: int, *, bias: bool = True, init: Initializer = he_normal, bias_init: Initializer = zeros):
-        self.n_out, self.bias, self.init, self.bias_init = check_count("Affine(n_out", n_out), bias, init, bias_init
+        self.n_out, self.bias = check_count("Affine(n_out", n_out), check_flag("Affine(bias", bias)
+        self.init, self.bias_init = init, bias_init
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         if not shape:

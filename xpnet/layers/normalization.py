@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from xpnet.backends.device import Array
-from xpnet.checks import check_count, check_number
+from xpnet.checks import check_count, check_flag, check_number
 from xpnet.flow import Flow
 from xpnet.initializers import ones, zeros
 from xpnet.layers.base import Layer, Meeting, Shape
@@ -48,7 +48,7 @@ class BatchNorm(Meeting):
 
     def __init__(self, *, epsilon: float = 1e-5, momentum: float = 0.1, affine: bool = True):
         self.epsilon = check_number("BatchNorm(epsilon", epsilon, above=0)
-        self.momentum, self.affine = check_number("BatchNorm(momentum", momentum), affine
+        self.momentum, self.affine = check_number("BatchNorm(momentum", momentum), check_flag("BatchNorm(affine", affine)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
         check_channels(self, shape)
@@ -189,7 +189,7 @@ class LayerNorm(SampleNorm):
     """
 
     def __init__(self, axes: int = 1, *, epsilon: float = 1e-5, affine: bool = True):
-        self.axes, self.affine = check_count("LayerNorm(axes", axes), affine
+        self.axes, self.affine = check_count("LayerNorm(axes", axes), check_flag("LayerNorm(affine", affine)
         self.epsilon = check_number("LayerNorm(epsilon", epsilon, above=0)
 
     def build(self, shape: Shape, make: Maker) -> Shape:
@@ -220,7 +220,7 @@ class GroupNorm(SampleNorm):
     """
 
     def __init__(self, groups: int, *, epsilon: float = 1e-5, affine: bool = True):
-        self.groups, self.affine = check_count("GroupNorm(groups", groups), affine
+        self.groups, self.affine = check_count("GroupNorm(groups", groups), check_flag("GroupNorm(affine", affine)
         self.epsilon = check_number("GroupNorm(epsilon", epsilon, above=0)
 
     def build(self, shape: Shape, make: Maker) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from xpnet.saving.files import Stored, read, reading, write
 from xpnet.saving.layouts import Arrays, Layout
 from xpnet.saving.orders import NoPyTorchOrder
 
+LARGEST = 1 << 31  # numbers of a sample between layers, 8 GiB in float32: no file is believed that needs more
 PYTORCH, OURS = "pytorch", "channels-last"  # the order of features of flattened images
 
 
@@ -127,6 +129,9 @@ def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential
         raise ValueError(f"a {type(net).__name__} in the order {about['order']!r}")
 
     def values(entries: list) -> Arrays:
+        sizes = [math.prod(s) for part in (net, *net.walk()) for s in getattr(part, "shapes", ())]
+        if max(sizes) > LARGEST:
+            raise ValueError(f"a sample would become {max(sizes):,} numbers on the way")
         layout = Layout(net, shape, entries, permutes=about["order"] == PYTORCH)
         return layout.from_torch(parameters_in(stored), "the file")
 

@@ -195,8 +195,10 @@ def check_position(state: dict[str, Any], run: Run) -> None:
     if state["losses"].shape != (state["step"],) or state["step"] > run.steps:
         raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {run.steps}")
     columns = list(state["history"].values())
-    if any(len(column) != state["epoch"] or not all(isinstance(v, int | float) for v in column) for column in columns):
-        raise ValueError("a history that is no numbers, or not of all epochs")
+    if columns and "epoch" not in state["history"]:
+        raise ValueError("a history without epochs")
+    if any(len(column) != len(columns[0]) or not all(isinstance(v, int | float) for v in column) for column in columns):
+        raise ValueError("a history of other things than numbers, or ragged")
 
 
 def kind_of(callback: Callback) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from xpnet.backends.device import Array, Device
-from xpnet.checks import check_count
+from xpnet.checks import check_count, check_flag
 from xpnet.initializers import Initializer, he_normal, zeros
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.convolution.geometry import Geometry, axis, check_image, check_windows, pair
@@ -46,8 +46,8 @@ class Conv2d(Layer):
     ):
         self.n_out, self.groups = check_count("Conv2d(n_out", n_out), check_count("Conv2d(groups", groups)
         self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
-        self.bias, self.init, self.bias_init = bias, init, bias_init
-        self.method, self.exact, self.workspace = method, exact, workspace
+        self.bias, self.exact = check_flag("Conv2d(bias", bias), check_flag("Conv2d(exact", exact)
+        self.init, self.bias_init, self.method, self.workspace = init, bias_init, method, workspace
         if workspace is not None:
             check_count("Conv2d(workspace", workspace)
         if isinstance(padding, str) and padding not in ("same", "valid"):
