@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.checks import check_seed
+from xpnet.layers import Conv2d
 from xpnet.network import Sequential, check_shape
 from xpnet.saving.describing import by_name, describe, lost, make
 from xpnet.saving.files import Stored, read, reading, write
@@ -129,9 +130,8 @@ def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential
         raise ValueError(f"a {type(net).__name__} in the order {about['order']!r}")
 
     def values(entries: list) -> Arrays:
-        sizes = [math.prod(s) for part in (net, *net.walk()) for s in getattr(part, "shapes", ())]
-        if max(sizes) > LARGEST:
-            raise ValueError(f"a sample would become {max(sizes):,} numbers on the way")
+        if (size := largest(net)) > LARGEST:
+            raise ValueError(f"a sample would become {size:,} numbers on the way")
         layout = Layout(net, shape, entries, permutes=about["order"] == PYTORCH)
         return layout.from_torch(parameters_in(stored), "the file")
 
@@ -140,6 +140,16 @@ def _made(stored: Stored, device: Device, own: Mapping[str, type]) -> Sequential
     if found["frozen"]:
         net.parameters.freeze(*found["frozen"])
     return net
+
+
+def largest(net: Sequential) -> int:
+    """The numbers of a sample where it is largest, between layers or padded for a convolution."""
+    sizes = [math.prod(shape) for part in (net, *net.walk()) for shape in getattr(part, "shapes", ())]
+    for layer in net.walk():
+        if isinstance(layer, Conv2d):
+            sides = [axis.before + axis.length + axis.after for axis in (layer.geometry.rows, layer.geometry.columns)]
+            sizes.append(math.prod(sides) * layer.geometry.channels)
+    return max(sizes)
 
 
 def _built(net: Sequential) -> tuple[Any, Any]:

@@ -195,8 +195,8 @@ def check_position(state: dict[str, Any], run: Run) -> None:
     if state["losses"].shape != (state["step"],) or state["step"] > run.steps:
         raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {run.steps}")
     columns = list(state["history"].values())
-    if columns and "epoch" not in state["history"]:
-        raise ValueError("a history without epochs")
+    if columns and state["history"]["epoch"][-1:] != [state["epoch"]]:
+        raise ValueError(f"a history that does not end in epoch {state['epoch']}")
     if any(len(column) != len(columns[0]) or not all(isinstance(v, int | float) for v in column) for column in columns):
         raise ValueError("a history of other things than numbers, or ragged")
 
