@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 LEFT_OVER = re.compile(r"\.xpnet-[0-9a-f]{16}\.tmp")
 
 
-def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) -> None:
-    """Write a file beside its place, have it reach the disk, and rename it: a broken run leaves what was there.
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, mode: str = "wb", **options: Any) -> Iterator[Any]:
+    """A new file beside its place, open for writing; at the end it reaches the disk and takes the place of what was there.
 
-    Its mode is that of the file that was there, or the usual one, by the umask. Raises OSError that names the file.
+    Its mode is that of the file that was there, or the usual one, by the umask. Where ``path`` is a link, what it points to is
+    replaced. Raises OSError that names the file; whatever is raised inside leaves what was there.
     """
     target = Path(os.path.realpath(Path(path).expanduser()))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(path))
     temporary = target.with_name(f".xpnet-{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            for part in (parts,) if isinstance(parts, bytes) else parts:
-                file.write(part)
+        with open(temporary, mode.replace("w", "x"), **options) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
@@ -32,10 +37,17 @@ def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) ->
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):  # of the file here, not of another
             raise OSError(error.errno, f"{error.strerror}, nothing was changed", os.fspath(path)) from error
         raise
     _sync(target.parent)
+
+
+def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) -> None:
+    """Write a file that is there whole or not at all, as :func:`replacing` does."""
+    with replacing(path) as file:
+        for part in (parts,) if isinstance(parts, bytes) else parts:
+            file.write(part)
 
 
 def remove_left_over(folder: Path) -> None:

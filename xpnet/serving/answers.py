@@ -1,15 +1,12 @@
-"""Predictions: what is said of outputs, the score where answers are known, and files that are there whole or not at all."""
+"""Predictions: what is said of outputs, the score where answers are known, and the files that they are written to."""
 
 from __future__ import annotations
 
 import csv
-import errno
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO
 
@@ -17,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from xpnet.preprocessing import Classes, Target, quantities
+from xpnet.saving.atomic import replacing
 
 
 class Writer(Protocol):
@@ -116,38 +114,17 @@ def writing(path: str | os.PathLike, target: Target) -> Iterator[Writer]:
     if place.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file")
     if place.suffix.lower() == ".npy":
-        with _replacing(place, "wb") as file:
+        with _opened(place, "wb") as file:
             arrays = ArrayWriter(file, target)
             yield arrays
             arrays.close()
     else:
-        with _replacing(place, "w") as file:
+        with _opened(place, "w", encoding="utf-8", newline="") as file:
             yield CSVWriter(file, target)
 
 
-@contextmanager
-def _replacing(place: Path, mode: str) -> Iterator[Any]:
-    """A new file beside another, in whose place it comes at the end; a device or a pipe is written to as it is."""
-    options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+def _opened(place: Path, mode: str, **options: Any) -> AbstractContextManager[Any]:
+    """A new file in the place of another; a device or a pipe is written to as it is."""
     if place.exists() and not place.is_file():
-        with open(place, mode, **options) as file:  # type: ignore[call-overload]
-            yield file
-        return
-    place = Path(os.path.realpath(place))  # what a link points to is replaced, not the link
-    if place.exists() and not os.access(place, os.W_OK):
-        raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(place))
-    fresh = place.with_name(f".{place.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(fresh, mode.replace("w", "x"), **options) as file:  # type: ignore[call-overload]
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, fresh)
-        os.replace(fresh, place)
-    except BaseException as error:
-        with suppress(OSError):
-            fresh.unlink()
-        if isinstance(error, OSError) and error.filename in (None, os.fspath(fresh)):  # of the file here, not of the input
-            raise OSError(error.errno, f"{error.strerror}, nothing was changed", os.fspath(place)) from error
-        raise
+        return open(place, mode, **options)
+    return replacing(place, mode, **options)
