@@ -155,3 +155,53 @@ def test_rows_to_predict() -> None:
     for rows, said in ((X[:, :3], "3 features"), (X[0], "2D array"), (GAPS, "NaN"), (scipy.sparse.csr_array(X), "dense")):
         with pytest.raises((ValueError, TypeError), match=said):
             found.predict_proba(rows)
+
+
+def state(estimator) -> tuple:
+    """All that a failed call must leave as it was."""
+    optimizer = estimator.trainer_.optimizer
+    scores = {name: list(column) for name, column in estimator.history_.items()}
+    return values(estimator), scores, estimator.n_iter_, estimator.net_.device.name, optimizer.steps, estimator.n_features_in_
+
+
+def stop(trainer, record) -> None:
+    raise KeyboardInterrupt
+
+
+FAILURES = {
+    "diverged": ({"optimizer": "sgd", "learning_rate": 1e30}, ValueError),
+    "a callback that raises": ({"callbacks": [stop]}, KeyboardInterrupt),
+    "on another device": ({"device": "sim", "callbacks": [stop]}, KeyboardInterrupt),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("changed", "error"), FAILURES.values(), ids=FAILURES)
+def test_going_on_that_fails_changes_nothing(changed, error, call) -> None:
+    found = quick(warm_start=True).fit(X, Y)
+    before, twin = state(found), pickle.loads(pickle.dumps(found))
+    parameters = found.get_params()
+    with pytest.raises(error):
+        getattr(found.set_params(**changed), call)(X, Y)
+    assert state(found) == before
+    assert values(found.set_params(**parameters).fit(X, Y)) == values(twin.fit(X, Y))  # and goes on as if it had not been
+
+
+def test_a_refit_that_fails_changes_nothing() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = quick().fit(pandas.DataFrame(X, columns=list("abcd")), Y)
+    before, answers = state(found), found.predict(pandas.DataFrame(X, columns=list("abcd"))).tolist()
+    with pytest.raises(ValueError, match="1 class only"):
+        found.fit(X[:, :2], np.zeros(30))
+    with pytest.raises(KeyboardInterrupt):
+        found.set_params(callbacks=stop).fit(X[:, :3], Y)
+    assert state(found) == before
+    assert found.predict(pandas.DataFrame(X, columns=list("abcd"))).tolist() == answers
+
+
+def test_a_first_fit_that_fails_leaves_nothing() -> None:
+    found = quick()
+    with pytest.raises(ValueError, match="1 class only"):
+        found.fit(X, np.zeros(30))
+    assert not hasattr(found, "n_features_in_")
