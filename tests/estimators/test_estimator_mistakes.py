@@ -169,7 +169,7 @@ def stop(trainer, record) -> None:
 
 
 FAILURES = {
-    "diverged": ({"optimizer": "sgd", "learning_rate": 1e30}, ValueError),
+    "diverged": ({"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 8}, ValueError),
     "a callback that raises": ({"callbacks": [stop]}, KeyboardInterrupt),
     "on another device": ({"device": "sim", "callbacks": [stop]}, KeyboardInterrupt),
 }

@@ -127,8 +127,8 @@ class Estimator(BaseEstimator):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _outputs(self, X: Any) -> np.ndarray:
