@@ -36,11 +36,16 @@ PARAMETERS = {  # of the classifier: what is given, and what is said
     "a negative rate": ({"learning_rate": -1.0}, "learning_rate=-1.0"),
     "a negative penalty": ({"l2": -1e-3}, "l2=-0.001"),
     "a share of 1": ({"early_stopping": True, "validation_fraction": 1.0}, r"validation_fraction=1.0: it lies in \[0, 1\)"),
-    "a patience of 0": ({"early_stopping": 0}, "early_stopping=0: it is a whole number from 1 on"),
+    "a patience of 0": ({"early_stopping": 0}, r"early_stopping=0: False, True \(10 epochs .*\), a number of epochs from 1 on"),
+    "no early stopping": ({"early_stopping": None}, "early_stopping=None: False, True"),
+    "a patience in words": ({"early_stopping": "yes"}, "early_stopping='yes': False, True"),
     "an unknown device": ({"device": "gpu"}, "did you mean 'cuda'"),
     "half precision": ({"dtype": "float16"}, "choose one of float32, float64"),
     "a class that is not there": ({"class_weight": {"dog": 2}}, "classes"),
     "an unknown word for weights": ({"class_weight": "balance"}, "balance"),
+    "weights of classes that are all 0": ({"class_weight": dict.fromkeys(np.unique(Y), 0)}, "class_weight: .* not all 0"),
+    "a negative weight of a class": ({"class_weight": {"ant": -1}}, "class_weight: weights are not negative"),
+    "no callbacks": ({"callbacks": None}, "callbacks=None: a function of trainer and record, a Callback, or a list of them"),
     "a callback that cannot be called": ({"callbacks": [3]}, "cannot be called"),
 }  # fmt: skip
 DATA = {
@@ -124,6 +129,11 @@ def test_partial_fit() -> None:
         quick().partial_fit(X, Y)
     with pytest.raises(ValueError, match='class_weight="balanced" needs all rows at once'):
         quick(class_weight="balanced").partial_fit(X, Y, np.unique(Y))
+    ants = quick(class_weight={"ant": 0, "bee": 2}).partial_fit(X, Y, np.unique(Y))
+    with pytest.raises(ValueError, match="class_weight is zero for the class of every row that counts"):
+        ants.partial_fit(X[Y == "ant"], Y[Y == "ant"])
+    with pytest.raises(ValueError, match="class_weight is zero for the class of every row that counts"):
+        ants.fit(X, Y, sample_weight=Y == "ant")
     found = quick().partial_fit(X, Y, ["ant", "bee", "cat", "dog"])
     with pytest.raises(ValueError, match="the first call had"):
         found.partial_fit(X, Y, ["ant", "bee", "cat"])

@@ -11,13 +11,13 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from xpnet.backends import Device
-from xpnet.losses import Loss
+from xpnet.losses import Loss, SoftmaxCrossEntropy
 from xpnet.optimizers import Optimizer
 from xpnet.schedules import Schedule
 from xpnet.sklearn.base import Estimator
 from xpnet.sklearn.parts import Layers
-from xpnet.sklearn.targets import Indicators, Labels
-from xpnet.training import EarlyStopping
+from xpnet.sklearn.targets import Indicators, Labels, Target
+from xpnet.training import EarlyStopping, Trainer
 
 
 class XPClassifier(ClassifierMixin, Estimator):
@@ -136,6 +136,13 @@ class XPClassifier(ClassifierMixin, Estimator):
             raise ValueError("classes must be passed on the first call to partial_fit: all that y will ever have")
         check_classification_targets(y)
         return Labels(np.unique(classes))
+
+    def _train(self, trainer: Trainer, target: Target, X: Any, targets: Any, weights: Any, **options: Any) -> Self:
+        if isinstance(trainer.loss, SoftmaxCrossEntropy) and trainer.loss.class_weights is not None:
+            counted = np.array(trainer.loss.class_weights)[targets] * (1 if weights is None else weights)
+            if not counted.astype(trainer.dtype).any():
+                raise ValueError("class_weight is zero for the class of every row that counts: there is nothing to learn from")
+        return super()._train(trainer, target, X, targets, weights, **options)
 
     def _loss(self, target: Labels | Indicators, y: np.ndarray) -> Loss:
         return target.loss(y, self.class_weight)
