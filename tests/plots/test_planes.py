@@ -215,6 +215,7 @@ class TestGradientFlow:
         (axes,) = drawn(gradient_flow(found)).axes
         assert line(axes, "by the layer's output: not finite")[0] == [0, 1, 2]
         assert line(axes, "by its parameters: not finite")[0] == [0, 2]
+        assert not len(axes.get_yticks())
 
     @pytest.mark.parametrize("given", [{}, [], None, {"a": 1}, [report((1.0, 1.0))]], ids=str)
     def test_what_is_no_report_is_refused(self, given):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from run_helpers import HISTORY, trained, write_log
 
+import xpnet as xn
 from xpnet.cli import main
 from xpnet.cli import plot_pictures as pictures
 from xpnet.cli.plot_pictures import PICTURES
@@ -264,6 +265,12 @@ class TestLog:
 
         history = make(callbacks=[JSONLog(tmp_path / "log.jsonl")]).fit(*classes_data(20), epochs=3, validation=classes_data(9))
         assert Run(tmp_path).history == history
+
+
+def test_the_command_calls_the_library_and_not_the_other_way():
+    source = Path(xn.__file__).parent
+    others = [path for path in source.rglob("*.py") if path.parent != source / "cli" and path.name != "__main__.py"]
+    assert [str(path) for path in others if "xpnet.cli" in path.read_text("utf-8")] == []
 
 
 def test_a_download_is_not_asked_for_again(runs, tmp_path):

@@ -30,6 +30,8 @@ def gradient_flow(report: Report | Mapping[str, Report], *, axes: Axes | None = 
         _draw_one(axes, report)
     else:
         _draw_many(axes, report)
+    if axes.get_yscale() == "linear":  # nothing but marks on the edges
+        axes.set_yticks([])
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return finished(figure)

@@ -60,8 +60,8 @@ class JSONLog(Callback):
 class TensorBoardLog(Callback):
     """Writes each epoch's numbers to ``folder``, for ``tensorboard --logdir folder`` (extra ``tensorboard``).
 
-    Charts of one number stand together: "loss/train" beside "loss/validation", "accuracy/validation"; the learning rate and
-    what callbacks before this one have added to the record go by their names, what is no number is left out.
+    Charts of one number stand in one section: "loss/train" beside "loss/validation", "accuracy/validation"; the learning rate
+    and what callbacks before this one have added to the record go by their names, what is no number is left out.
     ``histograms=True`` adds one of each parameter's finite values. Where an earlier training was logged into the same
     folder, TensorBoard drops its epochs from where this one begins. Raises OSError before the training where ``folder``
     cannot be written.
