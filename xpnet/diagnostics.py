@@ -30,7 +30,7 @@ COLUMNS = ("activation", "delta", "gradient", "update_ratio", "dead")
 
 @dataclass
 class LayerReport:
-    """One layer in one training step; NaN stands for what it does not have.
+    """One layer in one training step; NaN stands for what it does not have, infinity for norms that are no finite numbers.
 
     Euclidean norms over the whole minibatch: ``activation`` of its output, ``delta`` of the loss's gradient by that output,
     ``gradient`` of the loss's gradient by its own parameters. ``update_ratio`` is the norm of the update over that of these
@@ -184,10 +184,11 @@ class Gauge(Watcher):
         """Everything measured, in one copy to the host."""
         squared = {key for key in self._found if key[1] != "dead"}
         values = self._device.get(self._device.xp.stack([loss, *self._found.values()])).astype(np.float64)
-        found = {key: math.sqrt(v) if key in squared else float(v) for key, v in zip(self._found, values[1:], strict=True)}
+        found = {key: _norm(v) if key in squared else float(v) for key, v in zip(self._found, values[1:], strict=True)}
         for path, quantity in list(found):
             if quantity == "update":
-                found[path, "update_ratio"] = found.pop((path, "update")) / (found.pop((path, "weight")) or math.nan)
+                update, weight = found.pop((path, "update")), found.pop((path, "weight"))
+                found[path, "update_ratio"] = math.inf if math.isinf(update) else update / (weight or math.nan)
         return {(LOSS, "loss"): float(values[0]), **found}
 
     def _add(self, path: str, quantity: str, a: Array) -> None:
@@ -196,6 +197,11 @@ class Gauge(Watcher):
         square = self._device.dot(flat, flat, self._device.empty((), a.dtype))
         before = self._found.get((path, quantity))
         self._found[path, quantity] = square if before is None else before + square
+
+
+def _norm(square: float) -> float:
+    """From its square, which is NaN where an element was: infinite, as NaN says that a layer has none."""
+    return math.inf if math.isnan(square) else math.sqrt(square)
 
 
 class StopOnNonFinite(Callback):

@@ -98,12 +98,25 @@ def test_class_weights_are_sample_weights_by_class() -> None:
     np.testing.assert_allclose(by_class.predict_proba(x), by_row.predict_proba(x), rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_size_of_weights_does_not_matter(size) -> None:
+    x, y = classes()
+    rows = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
+    by_class = {"ant": 1, "bee": 2, "cat": 3}
+    for early_stopping in (False, True):
+        model = XPClassifier((8,), epochs=3, device="cpu", random_state=0, early_stopping=early_stopping)
+        plain = clone(model).set_params(class_weight=by_class).fit(x, y, rows)
+        model.set_params(class_weight={name: size * weight for name, weight in by_class.items()}).fit(x, y, size * rows)
+        assert model.loss_ == pytest.approx(plain.loss_, rel=1e-5)
+        np.testing.assert_allclose(model.predict_proba(x), plain.predict_proba(x), rtol=1e-4)
+
+
 def test_balanced_is_one_over_the_frequency() -> None:
     x, y = classes()
     x, y = x[(y != "cat") | (np.arange(len(y)) % 5 == 0)], y[(y != "cat") | (np.arange(len(y)) % 5 == 0)]
     found = XPClassifier((8,), epochs=1, device="cpu", class_weight="balanced").fit(x, y)
     counts = np.array([(y == c).sum() for c in found.classes_])
-    np.testing.assert_allclose(found.trainer_.loss.class_weights, len(y) / (3 * counts))
+    np.testing.assert_allclose(found.trainer_.loss.class_weights, counts.min() / counts)
 
 
 def test_rows_of_weight_0_do_not_count() -> None:

@@ -36,11 +36,16 @@ PARAMETERS = {  # of the classifier: what is given, and what is said
     "a negative rate": ({"learning_rate": -1.0}, "learning_rate=-1.0"),
     "a negative penalty": ({"l2": -1e-3}, "l2=-0.001"),
     "a share of 1": ({"early_stopping": True, "validation_fraction": 1.0}, r"validation_fraction=1.0: it lies in \[0, 1\)"),
-    "a patience of 0": ({"early_stopping": 0}, "early_stopping=0: it is a whole number from 1 on"),
+    "a patience of 0": ({"early_stopping": 0}, r"early_stopping=0: False, True \(10 epochs .*\), a number of epochs from 1 on"),
+    "no early stopping": ({"early_stopping": None}, "early_stopping=None: False, True"),
+    "a patience in words": ({"early_stopping": "yes"}, "early_stopping='yes': False, True"),
     "an unknown device": ({"device": "gpu"}, "did you mean 'cuda'"),
     "half precision": ({"dtype": "float16"}, "choose one of float32, float64"),
     "a class that is not there": ({"class_weight": {"dog": 2}}, "classes"),
     "an unknown word for weights": ({"class_weight": "balance"}, "balance"),
+    "weights of classes that are all 0": ({"class_weight": dict.fromkeys(np.unique(Y), 0)}, "class_weight: .* not all 0"),
+    "a negative weight of a class": ({"class_weight": {"ant": -1}}, "class_weight: weights are not negative"),
+    "no callbacks": ({"callbacks": None}, "callbacks=None: a function of trainer and record, a Callback, or a list of them"),
     "a callback that cannot be called": ({"callbacks": [3]}, "cannot be called"),
 }  # fmt: skip
 DATA = {
@@ -124,6 +129,11 @@ def test_partial_fit() -> None:
         quick().partial_fit(X, Y)
     with pytest.raises(ValueError, match='class_weight="balanced" needs all rows at once'):
         quick(class_weight="balanced").partial_fit(X, Y, np.unique(Y))
+    ants = quick(class_weight={"ant": 0, "bee": 2}).partial_fit(X, Y, np.unique(Y))
+    with pytest.raises(ValueError, match="class_weight is zero for the class of every row that counts"):
+        ants.partial_fit(X[Y == "ant"], Y[Y == "ant"])
+    with pytest.raises(ValueError, match="class_weight is zero for the class of every row that counts"):
+        ants.fit(X, Y, sample_weight=Y == "ant")
     found = quick().partial_fit(X, Y, ["ant", "bee", "cat", "dog"])
     with pytest.raises(ValueError, match="the first call had"):
         found.partial_fit(X, Y, ["ant", "bee", "cat"])
@@ -155,3 +165,53 @@ def test_rows_to_predict() -> None:
     for rows, said in ((X[:, :3], "3 features"), (X[0], "2D array"), (GAPS, "NaN"), (scipy.sparse.csr_array(X), "dense")):
         with pytest.raises((ValueError, TypeError), match=said):
             found.predict_proba(rows)
+
+
+def state(estimator) -> tuple:
+    """All that a failed call must leave as it was."""
+    optimizer = estimator.trainer_.optimizer
+    scores = {name: list(column) for name, column in estimator.history_.items()}
+    return values(estimator), scores, estimator.n_iter_, estimator.net_.device.name, optimizer.steps, estimator.n_features_in_
+
+
+def stop(trainer, record) -> None:
+    raise KeyboardInterrupt
+
+
+FAILURES = {
+    "diverged": ({"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 8}, ValueError),
+    "a callback that raises": ({"callbacks": [stop]}, KeyboardInterrupt),
+    "on another device": ({"device": "sim", "callbacks": [stop]}, KeyboardInterrupt),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("changed", "error"), FAILURES.values(), ids=FAILURES)
+def test_going_on_that_fails_changes_nothing(changed, error, call) -> None:
+    found = quick(warm_start=True).fit(X, Y)
+    before, twin = state(found), pickle.loads(pickle.dumps(found))
+    parameters = found.get_params()
+    with pytest.raises(error):
+        getattr(found.set_params(**changed), call)(X, Y)
+    assert state(found) == before
+    assert values(found.set_params(**parameters).fit(X, Y)) == values(twin.fit(X, Y))  # and goes on as if it had not been
+
+
+def test_a_refit_that_fails_changes_nothing() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = quick().fit(pandas.DataFrame(X, columns=list("abcd")), Y)
+    before, answers = state(found), found.predict(pandas.DataFrame(X, columns=list("abcd"))).tolist()
+    with pytest.raises(ValueError, match="1 class only"):
+        found.fit(X[:, :2], np.zeros(30))
+    with pytest.raises(KeyboardInterrupt):
+        found.set_params(callbacks=stop).fit(X[:, :3], Y)
+    assert state(found) == before
+    assert found.predict(pandas.DataFrame(X, columns=list("abcd"))).tolist() == answers
+
+
+def test_a_first_fit_that_fails_leaves_nothing() -> None:
+    found = quick()
+    with pytest.raises(ValueError, match="1 class only"):
+        found.fit(X, np.zeros(30))
+    assert not hasattr(found, "n_features_in_")

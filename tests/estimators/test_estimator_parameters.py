@@ -152,11 +152,16 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("early_stopping", "patience"), [(True, 10), (3, 3), (xn.EarlyStopping(4, min_delta=1e-3, monitor="loss"), 4)]
+    ("early_stopping", "patience"),
+    [(True, 10), (np.True_, 10), (3, 3), (xn.EarlyStopping(4, min_delta=1e-3, monitor="loss"), 4)],
 )
 def test_patience(early_stopping, patience) -> None:
     found = quick(epochs=50, learning_rate=1e-30, batch_size=None, early_stopping=early_stopping).fit(X, Y)
     assert found.n_iter_ == 1 + patience
+
+
+def test_no_early_stopping_by_numpy_s_false() -> None:
+    assert values(quick(early_stopping=np.False_).fit(X, Y)) == values(quick().fit(X, Y))
 
 
 def test_rows_are_held_out_by_class_and_none_if_the_share_is_0() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from plot_helpers import drawn, texts, tick_names
 
+import xpnet as xn
 from xpnet.plots import confusion_matrix
 
 pytestmark = pytest.mark.extras
@@ -28,6 +29,16 @@ def test_counts_and_shares():
     assert axes.get_title() == "5 of 7 right, 71.4%"
     assert tick_names(axes.xaxis) == ["cat", "dog"]
     assert tick_names(axes.yaxis) == ["cat (3)", "dog (4)"]
+
+
+def test_labels_that_are_true_or_false():
+    axes = drawn(confusion_matrix([True, False], np.array([True, True]), ["no", "yes"])).axes[0]
+    assert {t.get_position(): t.get_text() for t in axes.texts} == {(1, 0): "1\n100.0%", (1, 1): "1\n100.0%"}
+
+
+def test_labels_on_a_device_are_refused():
+    with pytest.raises(xn.DeviceMismatch, match=r"confusion_matrix: labels lies on a device"):
+        confusion_matrix(xn.device("sim").put(np.arange(2)), [0, 1], "ab")
 
 
 def test_a_class_that_is_not_seen_is_grey():
@@ -101,6 +112,7 @@ def test_nothing_is_cut_off_and_no_names_overlap(classes, rng):
         ([0.0, 1.0], [0, 1], r"labels: float64 of shape \(2,\): whole numbers"),
         ([[0, 1]], [0, 1], r"shape \(1, 2\)"),
         ([], [], "at least one"),
+        ([True, True], [2, 0], "predicted reach from 0 to 2"),
     ],
     ids=str,
 )

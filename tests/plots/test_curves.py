@@ -88,6 +88,13 @@ def test_a_value_between_gaps_is_seen_in_a_long_training_too():
     assert axes.get_lines()[0].get_markevery() == [51]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_too_large_to_be_drawn_is_a_gap(sign):
+    (axes,) = drawn(learning_curves(history([1.0, sign * 1e308, -1e300, 1e300]))).axes
+    np.testing.assert_equal(line(axes, "training")[1], [1, NAN, -1e300, 1e300])
+    assert line(axes, "training: no finite value in 1 epoch")[0] == [2]
+
+
 def test_a_training_with_nothing_finite():
     (axes,) = drawn(learning_curves(history([NAN, INF]))).axes
     assert legend(axes) == ["training", "training: no finite value in 2 epochs"]
@@ -117,6 +124,9 @@ def test_a_diverged_training():
         ({"epoch": [1]}, "the history has no 'loss'"),
         ({"epoch": [], "loss": []}, "need one value an epoch"),
         ({"epoch": [1, 2], "loss": [1]}, "need one value an epoch, they have {'epoch': 2, 'loss': 1}"),
+        ({"epoch": [1], "loss": [10**400]}, "holds what is no number: int too large"),
+        ({"epoch": [1, 2], "loss": np.ones((2, 3))}, "'loss' has more than one number an epoch"),
+        ({"epoch": [None], "loss": [1]}, "'epoch' holds NaN or None"),
         ({"epoch": [1], "loss": ["low"]}, "holds what is no number: .*low"),
     ],
     ids=str,

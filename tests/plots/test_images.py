@@ -71,6 +71,32 @@ class TestMisclassified:
         figure = drawn(misclassified(np.full((4, 3, 3), 7.0), [0, 1, 0, 2], self.CHANCES, NAMES))
         assert (pixels(figure.axes[0]) == 0).all()
 
+    @pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 3)], ids=str)
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_pixels_that_are_no_numbers_are_marked(self, rng, shape, value):
+        x = rng.random(shape)
+        x[2, 1, 1] = value
+        first, second, _ = drawn(misclassified(x, [0, 1, 0, 2], self.CHANCES, NAMES)).axes
+        finite = x[[2, 3, 1]][np.isfinite(x[[2, 3, 1]])]
+        shown = (x[[2, 3]] - finite.min()) / np.ptp(finite)
+        np.testing.assert_allclose(pixels(second), shown[1])
+        np.testing.assert_allclose(pixels(first)[1, 1], (0xD5 / 255, 0x5E / 255, 0))
+        np.testing.assert_allclose(pixels(first)[0, 0], shown[0][0, 0])
+
+    def test_nothing_but_gaps(self):
+        figure = drawn(misclassified(np.full((4, 3, 3), np.nan), [0, 1, 0, 2], self.CHANCES, NAMES))
+        assert np.ptp(pixels(figure.axes[0]), axis=(0, 1)).max() == 0
+
+    def test_values_whose_difference_is_infinite(self):
+        x = np.full((4, 3, 3), -1.7e308)
+        x[:, 1] = 1.7e308
+        np.testing.assert_allclose(pixels(drawn(misclassified(x, [0, 1, 0, 2], self.CHANCES, NAMES)).axes[0])[:, 0], [0, 1, 0])
+
+    @pytest.mark.parametrize("chances", [CHANCES * np.nan, 30 * CHANCES, CHANCES - 1], ids=["NaN", "logits", "negative"])
+    def test_what_is_no_probability_is_refused(self, chances):
+        with pytest.raises(ValueError, match=r"misclassified: probabilities lie in \[0, 1\]"):
+            misclassified(np.zeros((4, 3, 3)), [0, 1, 0, 2], chances, NAMES)
+
     @pytest.mark.parametrize(
         ("shape", "options", "message"),
         [
@@ -78,6 +104,9 @@ class TestMisclassified:
             ((4, 64), {"shape": (7, 9)}, r"shape=\(7, 9\) has 63 pixels, the rows of shape \(64,\) have 64"),
             ((4, 64), {"shape": (4, 4, 4)}, "an image is"),
             ((3, 8, 8), {}, "4 rows of one axis or more"),
+            ((4, 64), {"shape": 64}, r"shape=64: an image is \(height, width\)"),
+            ((4, 64), {"shape": (-8, -8)}, "an image is"),
+            ((4, 8, 8), {"count": 0}, "misclassified: count=0: it is a whole number from 1 on"),
         ],
         ids=str,
     )

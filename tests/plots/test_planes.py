@@ -99,6 +99,23 @@ class TestBoundary:
         assert (axes[1].get_xlabel(), axes[1].get_ylabel()) == ("height, cm", "weight, kg")
         assert not axes[0].get_images()
 
+    def test_sigmoids_that_are_all_0(self):
+        net = xn.Sequential(xn.Affine(3), xn.Sigmoid()).build(2)
+        net.parameters.restore({"0.W": np.zeros((2, 3)), "0.b": np.full(3, -1e4)})
+        colours, _ = plane(drawn(decision_boundary(net, X, [0, 0, 1, 2], "abc")).axes[0])
+        np.testing.assert_allclose(colours[5, 5], 1 - 0.12 * (1 - ink(0)))  # no class is likelier than another
+
+    @pytest.mark.parametrize("columns", [("a",), ("a", "b", "c"), "ab"], ids=str)
+    def test_two_names_of_columns(self, columns):
+        with pytest.raises(ValueError, match="two names, one for each input"):
+            decision_boundary(lambda p: p, X, [0, 1, 0, 1], "ab", columns=columns)
+
+    def test_arrays_of_a_device(self):
+        put = xn.device("sim").put
+        for function, x, name in ((lambda p: p, put(X), "x"), (put, X, "outputs")):
+            with pytest.raises(xn.DeviceMismatch, match=rf"decision_boundary: {name} lies on a device: .* device\.get"):
+                decision_boundary(function, x, [0, 1, 0, 1], "ab")
+
     @pytest.mark.parametrize(
         ("function", "x", "names", "message"),
         [
@@ -106,9 +123,11 @@ class TestBoundary:
             (lambda p: p, X, "ab", "2 rows of one axis"),
             (lambda p: p, X[:2], "abc", "the network has 2 outputs, but there are 3 names"),
             (lambda p: p * np.nan, X[:2], "ab", "outputs are not finite"),
+            (lambda p: p, X[:2] * np.nan, "ab", r"decision_boundary: x: nan at index \(0, 0\)"),
+            (lambda p: p, X[:2].astype(float) * 1e300, "ab", "the plane is in float32, scale x first"),
             (lambda p: (p[:, 0] > 0).astype(int), X[:2], "ab", "outputs are int64: a function of points that gives logits"),
         ],
-        ids=["three inputs", "rows", "outputs", "NaN", "labels"],
+        ids=["three inputs", "rows", "outputs", "NaN", "NaN in x", "too large", "labels"],
     )
     def test_refused(self, function, x, names, message):
         with pytest.raises(ValueError, match=message):
@@ -130,11 +149,16 @@ class TestPredicted:
             ([1, 2], [1], r"\(2,\) true values and \(1,\) predictions"),
             ([], [], "at least 1"),
             ([1], [math.nan], "NaN or infinite"),
+            ([1], [-1e308], r"values beyond 1e\+150 cannot be drawn"),
+            ([1], ["a"], "values of type int64 and <U1: numbers are needed"),
+            ([[1, 2], [1]], [1], "true: rows of different length"),
+            (xn.device("sim").put(X[0]), [1, 2], r"true lies on a device: bring it to the host by device\.get"),
+            ([1, 2], xn.device("sim").put(X[0]), "predicted lies on a device"),
         ],
         ids=str,
     )
     def test_refused(self, true, predicted, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, xn.DeviceMismatch), match=message):
             predicted_against_true(true, predicted)
 
 
@@ -178,8 +202,25 @@ class TestGradientFlow:
         (axes,) = drawn(gradient_flow(report((0.0, 1.0), (math.inf, 2.0), (3.0, math.nan)))).axes
         assert line(axes, "by the layer's output") == ([2], [3])
         assert line(axes, "by the layer's output: 0")[0] == [0]
-        assert line(axes, "by the layer's output: infinite")[0] == [1]
+        assert line(axes, "by the layer's output: not finite")[0] == [1]
         assert line(axes, "by its parameters") == ([0, 1], [1, 2])
+
+    def test_a_diverged_network_lies_on_the_upper_edge(self):
+        trainer = make(dropout=0).build(4)
+        trainer.net.parameters.value[...] = np.nan
+        found = layer_report(trainer, *classes_data(20))
+        assert [row.delta for row in found.layers.values()] == [math.inf] * 3
+        assert [row.gradient for row in found.layers.values()] == [math.inf, pytest.approx(math.nan, nan_ok=True), math.inf]
+        assert found.layers["0"].update_ratio == math.inf
+        (axes,) = drawn(gradient_flow(found)).axes
+        assert line(axes, "by the layer's output: not finite")[0] == [0, 1, 2]
+        assert line(axes, "by its parameters: not finite")[0] == [0, 2]
+        assert not len(axes.get_yticks())
+
+    @pytest.mark.parametrize("given", [{}, [], None, {"a": 1}, [report((1.0, 1.0))]], ids=str)
+    def test_what_is_no_report_is_refused(self, given):
+        with pytest.raises(TypeError, match="a report, or a mapping from names to reports, at least one, is needed"):
+            gradient_flow(given)
 
     def test_all_zero(self):
         (axes,) = drawn(gradient_flow(report((0.0, 0.0)))).axes

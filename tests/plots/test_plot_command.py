@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from run_helpers import HISTORY, trained, write_log
 
+import xpnet as xn
 from xpnet.cli import main
-from xpnet.plots import pictures
-from xpnet.plots.pictures import PICTURES
-from xpnet.plots.run import LeftOut, Run, columns_of
+from xpnet.cli import plot_pictures as pictures
+from xpnet.cli.plot_pictures import PICTURES
+from xpnet.cli.plot_run import LeftOut, Run, columns_of
 
 pytestmark = pytest.mark.extras
 pytest.importorskip("matplotlib")
@@ -194,8 +195,10 @@ def test_nothing_to_draw(tmp_path, capsys):
 
 def test_a_place_that_cannot_be_written_to(runs, tmp_path, capsys):
     (tmp_path / "file").touch()
-    status, _, error = plot(capsys, runs / "digits", "--out", tmp_path / "file" / "out")
-    assert (status, error) == (1, f"xpnet plot: {tmp_path / 'file' / 'out'}: Not a directory\n")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        status, lines, error = plot(capsys, runs / "digits", "--out", out)
+        assert (status, lines) == (1, [])
+        assert error == f"xpnet plot: --out: {out} cannot be a folder: {tmp_path / 'file'} is a file\n"
 
 
 def test_unknown_names(runs, capsys):
@@ -221,7 +224,7 @@ class TestLog:
         assert list(found) == [*HISTORY[0]]  # no curve of lists and texts
 
     def test_a_last_line_that_was_cut_off_is_left_out(self):
-        assert columns_of(Path("log"), '{"epoch": 1, "loss": 2}\n{"epoch": 2, "lo') == {"epoch": [1], "loss": [2]}
+        assert columns_of(Path("log"), b'{"epoch": 1, "loss": 2}\n{"epoch": 2, "lo') == {"epoch": [1], "loss": [2]}
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -233,12 +236,26 @@ class TestLog:
             ('{"epoch": 1, "loss": "low"}\n', "line 1"),
             ("[]\n", "line 1"),
             ('{"loss": 2}\n', "line 1"),
+            ('{"epoch": 1, "loss": 1' + 400 * "0" + "}\n", "log, line 1, is no record of an epoch"),
+            ('{"epoch": 1' + 400 * "0" + ', "loss": 1}\n', "line 1"),
+            (100_000 * "[" + "\n", "line 1"),
+            ('{"epoch": 1, "loss": 2}\n\udcff\n', "line 2"),
         ],
-        ids=repr,
+        ids=lambda text: repr(text)[:40],
     )
     def test_what_is_no_log_is_refused(self, text, message):
         with pytest.raises(ValueError, match=message):
-            columns_of(Path("log"), text)
+            columns_of(Path("log"), text.encode("utf-8", "surrogateescape"))
+
+    def test_columns_of_numbers_too_large_for_a_float_are_left_out(self):
+        line = b'{"epoch": 1, "loss": 2, "count": 1' + 400 * b"0" + b"}\n"
+        assert columns_of(Path("log"), line) == {"epoch": [1], "loss": [2]}
+
+    def test_a_hostile_log_leaves_out_one_picture(self, runs, tmp_path, capsys):
+        run = shutil.copytree(runs / "xor", tmp_path / "run")
+        (run / "log.jsonl").write_bytes(b"\xff" + 100_000 * b"[" + b"\n")
+        status, lines, _ = plot(capsys, run, "--only", "learning-curves", "first-layer-filters")
+        assert (status, lines[0]) == (0, f"learning-curves: left out, {run / 'log.jsonl'}, line 1, is no record of an epoch")
 
     def test_what_json_log_writes(self, tmp_path):
         from core_helpers import classes_data
@@ -248,6 +265,12 @@ class TestLog:
 
         history = make(callbacks=[JSONLog(tmp_path / "log.jsonl")]).fit(*classes_data(20), epochs=3, validation=classes_data(9))
         assert Run(tmp_path).history == history
+
+
+def test_the_command_calls_the_library_and_not_the_other_way():
+    source = Path(xn.__file__).parent
+    others = [path for path in source.rglob("*.py") if path.parent != source / "cli" and path.name != "__main__.py"]
+    assert [str(path) for path in others if "xpnet.cli" in path.read_text("utf-8")] == []
 
 
 def test_a_download_is_not_asked_for_again(runs, tmp_path):

@@ -60,7 +60,7 @@ class TestJSONLog:
 
     def test_a_resumed_training_has_no_epoch_twice(self, tmp_path):
         path = tmp_path / "log.jsonl"
-        path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3, "los')
+        path.write_text('{"epoch": 1}\n{"epoch": 2}\n' + 100_000 * "[" + '\n{"epoch": 3, "los')
         trainer = make(callbacks=[JSONLog(path)])
         trainer.history = {"epoch": [1, 2], "loss": [0.5, math.nan], "validation_loss": [math.inf, 0.25]}  # as a checkpoint has
         trainer.epoch = 2
@@ -238,6 +238,11 @@ class TestTensorBoardLog:
             events = found.Scalars(chart)
             assert [event.step for event in events] == [1, 2, 3]
             np.testing.assert_allclose([event.value for event in events], history[name], rtol=1e-6)
+
+    def test_numbers_too_large_for_a_float(self, tmp_path):
+        fit(make(callbacks=[adding(many=10**400, few=-(10**400)), TensorBoardLog(tmp_path)]))
+        found = self.read(tmp_path)
+        assert [[event.value for event in found.Scalars(name)] for name in ("many", "few")] == [[math.inf] * 2, [-math.inf] * 2]
 
     def test_histograms(self, device, tmp_path):
         trainer = make(device, callbacks=[TensorBoardLog(tmp_path, histograms=True)])

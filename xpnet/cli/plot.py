@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from xpnet.checks import check_folder_place
+from xpnet.cli.plot_pictures import PICTURES, draw, renamed
+from xpnet.cli.plot_run import LeftOut, Run
 from xpnet.extras import load
-from xpnet.plots.pictures import PICTURES, draw, renamed
-from xpnet.plots.run import LeftOut, Run
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the pictures, a line each; ValueError where not one can be drawn."""
     load("matplotlib", "plot")  # where it is missing, that is said before the work
     training, out = Run(arguments.folder), arguments.out or arguments.folder / "pictures"
+    check_folder_place(out, "--out")
     written = 0
     for name, picture in draw(training, arguments.only or PICTURES):
         if isinstance(picture, LeftOut):

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checks import check_finite
 from xpnet.extras import load
 from xpnet.network import Sequential
-from xpnet.plots.checks import check_labels, check_rows
+from xpnet.plots.checks import as_host, check_labels, check_rows
 from xpnet.plots.style import Axes, Figure, colour, drawn_names, finished, marker, new_figure
 from xpnet.training import Trainer
 
@@ -33,6 +34,9 @@ def decision_boundary(
     points = check_rows("decision_boundary: x", x, len(found))
     if points.shape[1:] != (2,):
         raise ValueError(f"decision_boundary: rows of shape {points.shape[1:]}: a plane has two inputs, x is (N, 2)")
+    check_finite(points, "decision_boundary: x")
+    if len(columns) != 2 or isinstance(columns, str):
+        raise ValueError(f"decision_boundary: columns={columns!r}: two names, one for each input")
     if len(names) < 2:
         raise ValueError("decision_boundary: one class only: there is no boundary")
     (left, right), (low, high) = (_range(column) for column in points.T)
@@ -51,13 +55,15 @@ def decision_boundary(
 def _range(column: np.ndarray) -> tuple[float, float]:
     low, high = float(column.min()), float(column.max())
     margin = MARGIN * (high - low) or 1.0
+    if max(margin - low, high + margin) > float(np.finfo(np.float32).max):
+        raise ValueError(f"decision_boundary: x reaches from {low} to {high}: the plane is in float32, scale x first")
     return low - margin, high + margin
 
 
 def _probabilities(net: Any, points: np.ndarray, classes: int) -> np.ndarray:
     """(M, classes), float64."""
     function: Callable = getattr(net, "predict", net)
-    outputs = np.asarray(function(points)).reshape(len(points), -1)
+    outputs = as_host("decision_boundary: outputs", function(points)).reshape(len(points), -1)
     if outputs.dtype.kind != "f":
         raise ValueError(f"decision_boundary: outputs are {outputs.dtype}: a function of points that gives logits is needed")
     outputs = outputs.astype(np.float64)
@@ -70,10 +76,10 @@ def _probabilities(net: Any, points: np.ndarray, classes: int) -> np.ndarray:
         return np.concatenate([1 - second, second], axis=1)
     if outputs.shape[1] != classes:
         raise ValueError(f"decision_boundary: the network has {outputs.shape[1]} outputs, but there are {classes} names")
-    if last in ("Softmax", "Sigmoid"):
-        return outputs / outputs.sum(axis=1, keepdims=True)
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    if last not in ("Softmax", "Sigmoid"):
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    total = outputs.sum(axis=1, keepdims=True)
+    return np.divide(outputs, total, out=np.full_like(outputs, 1 / classes), where=total > 0)  # sigmoids may all be 0
 
 
 def _shades(chances: np.ndarray) -> np.ndarray:

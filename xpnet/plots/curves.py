@@ -13,6 +13,7 @@ from xpnet.plots.style import GREY, Axes, Figure, colour, drawn_name, finished, 
 
 NO_CURVES = ("epoch", "seconds")
 NAMES = {"rmse": "RMSE", "r2": "R²"}
+LARGEST = 1e300  # matplotlib takes differences and margins of values, which are to be finite
 DECADES = 100  # of a scale, at most, whose ticks matplotlib finds without an overflow
 MARGIN = 0.12  # of the values' range
 FEW = 40  # epochs that are marked one by one
@@ -22,8 +23,8 @@ def learning_curves(history: Mapping[str, Sequence[Any]]) -> Figure:
     """Loss by epoch in training and validation, and each metric in a panel of its own, from a trainer's ``history``.
 
     The best epoch (of the lowest validation loss, or without one of the lowest training loss) is marked in all panels. A
-    scale is logarithmic where the largest value is 30 times the smallest or more. Values that are NaN, infinite or None leave
-    a gap, and a cross at the top. The learning rate has a panel if it changes.
+    scale is logarithmic where the largest value is 30 times the smallest or more. Values that are NaN, None or infinite
+    (beyond 1e300, in effect) leave a gap, and a cross at the top. The learning rate has a panel if it changes.
 
     Raises ValueError where ``history`` has no epochs, or columns that do not fit together.
     """
@@ -37,16 +38,21 @@ def learning_curves(history: Mapping[str, Sequence[Any]]) -> Figure:
 
 
 def _columns(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
-    """The history as float64 arrays of equal length, NaN for None."""
+    """The history as float64 arrays of equal length, NaN for None and for what is too large to be drawn."""
     if missing := [name for name in ("epoch", "loss") if name not in history]:
         raise ValueError(f"learning_curves: the history has no {missing[0]!r}: give it trainer.history after fit")
     lengths = {name: len(values) for name, values in history.items()}
     if len(set(lengths.values())) > 1 or not lengths["epoch"]:
         raise ValueError(f"learning_curves: the history's columns need one value an epoch, they have {lengths}")
     try:
-        return {name: np.array([math.nan if v is None else v for v in values], float) for name, values in history.items()}
-    except (TypeError, ValueError) as error:
+        found = {name: np.array([math.nan if v is None else v for v in values], float) for name, values in history.items()}
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"learning_curves: the history holds what is no number: {error}") from error
+    if several := [name for name, values in found.items() if values.ndim > 1]:
+        raise ValueError(f"learning_curves: {several[0]!r} has more than one number an epoch: a curve has one")
+    if not np.isfinite(found["epoch"]).all():
+        raise ValueError("learning_curves: 'epoch' holds NaN or None: each row has the number of its epoch")
+    return {name: np.where(abs(values) <= LARGEST, values, math.nan) for name, values in found.items()}
 
 
 def _best(columns: Mapping[str, np.ndarray]) -> int | None:

@@ -10,8 +10,7 @@ import numpy as np
 from xpnet.extras import load
 from xpnet.layers import Affine, Conv2d
 from xpnet.network import Sequential
-from xpnet.plots.checks import image_shape, is_image
-from xpnet.plots.mistakes import to_unit
+from xpnet.plots.pixels import can_be_drawn, image_shape, to_unit
 from xpnet.plots.style import Figure, drawn_names, finished, new_figure
 
 MOST = 64  # filters that are drawn
@@ -37,7 +36,7 @@ def first_layer_filters(net: Sequential, shape: tuple[int, ...] | None = None, *
         return _images(np.moveaxis(weights, -1, 0), title)
     n_in, n_out = weights.shape
     title = f"{layer.W.name}: weights of {n_in} inputs to {n_out} units"
-    if shape is None and is_image(net.input_shape) and math.prod(net.input_shape) == n_in:
+    if shape is None and can_be_drawn(net.input_shape) and math.prod(net.input_shape) == n_in:
         shape = net.input_shape
     if shape is not None:
         return _images(weights.T.reshape(n_out, *image_shape("first_layer_filters", (n_in,), shape)), title)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +22,23 @@ def gradient_flow(report: Report | Mapping[str, Report], *, axes: Axes | None = 
     their number. The scale is logarithmic; norms that are 0 lie on the lower edge, those that are not finite on the upper.
     ``axes``: where to draw, in a figure of your own.
     """
+    if not isinstance(report, Report) and not _are_reports(report):
+        raise TypeError(f"gradient_flow: {report!r}: a report, or a mapping from names to reports, at least one, is needed")
     figure = new_figure(7.5, 4.2) if axes is None else axes.figure
     axes = figure.subplots() if axes is None else axes
     if isinstance(report, Report):
         _draw_one(axes, report)
     else:
         _draw_many(axes, report)
+    if axes.get_yscale() == "linear":  # nothing but marks on the edges
+        axes.set_yticks([])
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return finished(figure)
+
+
+def _are_reports(given: Any) -> bool:
+    return isinstance(given, Mapping) and len(given) > 0 and all(isinstance(one, Report) for one in given.values())
 
 
 def _draw_one(axes: Axes, report: Report) -> None:
@@ -58,7 +67,7 @@ def _draw_line(axes: Axes, i: int, places: np.ndarray, norms: list[float], name:
     if there.any():
         axes.set_yscale("log")
     axes.plot(places[there], values[there], marker=marker(i), markersize=4, color=colour(i), label=name)
-    for height, shape, found, words in ((0.02, "v", values == 0, "0"), (0.98, "x", np.isinf(values), "infinite")):
+    for height, shape, found, words in ((0.02, "v", values == 0, "0"), (0.98, "x", np.isinf(values), "not finite")):
         if found.any():
             edge = axes.get_xaxis_transform()
             axes.plot(

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.plots.checks import as_host
 from xpnet.plots.style import GREY, Axes, Figure, colour, drawn_name, finished, new_figure
+
+LARGEST = 1e150  # whose square is finite, for the mean squared error
 
 
 def predicted_against_true(true: Any, predicted: Any, name: str = "target", *, axes: Axes | None = None) -> Figure:
@@ -16,13 +19,18 @@ def predicted_against_true(true: Any, predicted: Any, name: str = "target", *, a
     The title has the root of the mean squared error. Raises ValueError for what is not two vectors of one length of finite
     numbers. ``axes``: where to draw, in a figure of your own.
     """
-    x, y = (np.asarray(values, np.float64) for values in (true, predicted))
+    x, y = as_host("predicted_against_true: true", true), as_host("predicted_against_true: predicted", predicted)
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        raise ValueError(f"predicted_against_true: values of type {x.dtype} and {y.dtype}: numbers are needed")
+    x, y = x.astype(np.float64), y.astype(np.float64)
     if x.ndim != 1 or x.shape != y.shape or not x.size:
         raise ValueError(
             f"predicted_against_true: {x.shape} true values and {y.shape} predictions: both are (N,), N at least 1"
         )
     if not np.isfinite(x).all() or not np.isfinite(y).all():
         raise ValueError("predicted_against_true: NaN or infinite values cannot be drawn")
+    if max(abs(x).max(), abs(y).max()) > LARGEST:
+        raise ValueError(f"predicted_against_true: values beyond {LARGEST:g} cannot be drawn: give both in a larger unit")
     figure = new_figure(4.8, 4.8) if axes is None else axes.figure
     axes = figure.subplots() if axes is None else axes
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -77,9 +79,13 @@ class Estimator(BaseEstimator):
         by epoch, and early stopping watches them instead of a part of ``X`` that it holds out.
         With ``warm_start=True`` a further call goes on with network, optimizer, and classes or scale of y as they are.
 
-        Raises ValueError or TypeError for parameters or data that do not fit.
+        Raises ValueError or TypeError for parameters or data that do not fit. However it fails, the estimator is as it was.
         """
         goes_on = self.warm_start and hasattr(self, "trainer_")
+        with self._as_it_was():
+            return self._fit(X, y, sample_weight, X_val, y_val, goes_on)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, goes_on: bool) -> Self:
         X, y = self._checked(X, y, reset=not goes_on)
         weights = row_weights(sample_weight, len(X))
         target = self._target if goes_on else self._new_target(y, weights)
@@ -95,17 +101,35 @@ class Estimator(BaseEstimator):
             trainer, target, X, targets, weights, epochs=self.epochs, validation=validation, early_stopping=stopping
         )
 
-    def _fit_part(self, X: Any, y: Any, weights: Any, target: Target, goes_on: bool) -> Self:
-        """One more epoch, of these rows."""
-        targets = target.encode(y)
-        return self._train(self._trainer(X, y, target, goes_on), target, X, targets, weights, epochs=1)
+    def _fit_part(self, X: Any, y: Any, sample_weight: Any, first_target: Callable[[Any, Any], Target]) -> Self:
+        """One more epoch, of these rows; the first call's y and weights make the target."""
+        goes_on = hasattr(self, "trainer_")
+        with self._as_it_was():
+            X, y = self._checked(X, y, reset=not goes_on)
+            weights = row_weights(sample_weight, len(X))
+            target = self._target if goes_on else first_target(y, weights)
+            targets = target.encode(y)
+            return self._train(self._trainer(X, y, target, goes_on), target, X, targets, weights, epochs=1)
 
     def _train(self, trainer: Trainer, target: Target, X: Any, targets: Any, weights: Any, **options: Any) -> Self:
-        trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
-        if not math.isfinite(trainer.history["loss"][-1]):
-            raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
+        before = getattr(self, "trainer_", None)
+        with put_back(before) if before and before.net is trainer.net else contextlib.nullcontext():
+            trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
+            if not math.isfinite(trainer.history["loss"][-1]):
+                raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
         self.trainer_, self._target, self._made_with = trainer, target, self._of_trainer()
         return self
+
+    @contextlib.contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """If this raises, no attribute is another one than before (validate_data sets some before the rest is checked)."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs for rows as those of ``fit``."""
@@ -184,6 +208,8 @@ class Estimator(BaseEstimator):
         return trainer
 
     def _new_trainer(self, net: Sequential, optimizer: Optimizer, target: Target, y: np.ndarray, seed: int) -> Trainer:
+        if not callable(self.callbacks) and not isinstance(self.callbacks, Iterable):
+            raise TypeError(f"callbacks={self.callbacks!r}: a function of trainer and record, a Callback, or a list of them")
         given = (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
         return Trainer(
             net,
@@ -214,8 +240,20 @@ def has_diverged(trainer: Trainer, record: Record) -> bool:
     return not math.isfinite(record["loss"])
 
 
+@contextlib.contextmanager
+def put_back(trainer: Trainer) -> Iterator[None]:
+    """If this raises, network, optimizer and history are what they were; callbacks are their owner's."""
+    history = {name: [*values] for name, values in trainer.history.items()}  # as it grows, deepcopy would be slow
+    before = copy.deepcopy(trainer, {id(trainer.callbacks): trainer.callbacks, id(trainer.history): history})
+    try:
+        yield
+    except BaseException:
+        vars(trainer).update(vars(before))
+        raise
+
+
 def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Weights of the rows (n,), as float64."""
+    """Weights of the rows (n,) as shares of the largest, float64: only ratios matter, and these float32 can hold."""
     if sample_weight is None:
         return None
     weights = np.asarray(sample_weight, np.float64)
@@ -224,4 +262,4 @@ def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:
     if not weights.any():
         raise ValueError("sample_weight is zero for every row: there is nothing to learn from")
     check_weights(weights, "sample_weight")
-    return weights
+    return weights / weights.max()

@@ -11,13 +11,13 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from xpnet.backends import Device
-from xpnet.losses import Loss
+from xpnet.losses import Loss, SoftmaxCrossEntropy
 from xpnet.optimizers import Optimizer
 from xpnet.schedules import Schedule
-from xpnet.sklearn.base import Estimator, row_weights
+from xpnet.sklearn.base import Estimator
 from xpnet.sklearn.parts import Layers
-from xpnet.sklearn.targets import Indicators, Labels
-from xpnet.training import EarlyStopping
+from xpnet.sklearn.targets import Indicators, Labels, Target
+from xpnet.training import EarlyStopping, Trainer
 
 
 class XPClassifier(ClassifierMixin, Estimator):
@@ -93,11 +93,13 @@ class XPClassifier(ClassifierMixin, Estimator):
 
         The first call needs ``classes``, all that there will be, unless y is (N, labels) of 0 and 1.
         """
-        goes_on = hasattr(self, "trainer_")
         if self.class_weight == "balanced":
             raise ValueError('class_weight="balanced" needs all rows at once: give partial_fit a mapping from class to weight')
-        X, y = self._checked(X, y, reset=not goes_on)
-        return self._fit_part(X, y, row_weights(sample_weight, len(X)), self._target_of_parts(y, classes), goes_on)
+        if hasattr(self, "trainer_") and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes={classes!r}: the first call had {self.classes_.tolist()}, and there is an output for each"
+            )
+        return self._fit_part(X, y, sample_weight, lambda y, _: self._target_of_parts(y, classes))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class (N, classes), in the order of ``classes_``; or of a 1 for each label (N, labels)."""
@@ -128,18 +130,19 @@ class XPClassifier(ClassifierMixin, Estimator):
         return Labels(np.unique(y))
 
     def _target_of_parts(self, y: np.ndarray, classes: Any) -> Labels | Indicators:
-        if hasattr(self, "trainer_"):
-            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-                raise ValueError(
-                    f"classes={classes!r}: the first call had {self.classes_.tolist()}, and there is an output for each"
-                )
-            return self._target
         if y.ndim > 1:
             return self._new_target(y)
         if classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all that y will ever have")
         check_classification_targets(y)
         return Labels(np.unique(classes))
+
+    def _train(self, trainer: Trainer, target: Target, X: Any, targets: Any, weights: Any, **options: Any) -> Self:
+        if isinstance(trainer.loss, SoftmaxCrossEntropy) and trainer.loss.class_weights is not None:
+            counted = np.array(trainer.loss.class_weights)[targets] * (1 if weights is None else weights)
+            if not counted.astype(trainer.dtype).any():
+                raise ValueError("class_weight is zero for the class of every row that counts: there is nothing to learn from")
+        return super()._train(trainer, target, X, targets, weights, **options)
 
     def _loss(self, target: Labels | Indicators, y: np.ndarray) -> Loss:
         return target.loss(y, self.class_weight)

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from xpnet.architectures import ACTIVATIONS
 from xpnet.checks import check_count, check_number, closest
 from xpnet.initializers import glorot_uniform
@@ -100,6 +102,11 @@ def make_early_stopping(early_stopping: bool | int | EarlyStopping) -> EarlyStop
     """False: None; True: a patience of 10 epochs; a number: that patience."""
     if isinstance(early_stopping, EarlyStopping):
         return copy.deepcopy(early_stopping)
-    if early_stopping is False:
-        return None
-    return EarlyStopping(PATIENCE if early_stopping is True else check_count("early_stopping", early_stopping))
+    if isinstance(early_stopping, bool | np.bool_):
+        return EarlyStopping(PATIENCE) if early_stopping else None
+    if not isinstance(early_stopping, int | np.integer) or early_stopping < 1:
+        raise ValueError(
+            f"early_stopping={early_stopping!r}: False, True ({PATIENCE} epochs without a smaller loss), a number of epochs "
+            f"from 1 on, or an EarlyStopping"
+        )
+    return EarlyStopping(int(early_stopping))

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from xpnet.losses import Loss
-from xpnet.sklearn.base import Estimator, row_weights
+from xpnet.sklearn.base import Estimator
 from xpnet.sklearn.targets import Quantities
 
 
@@ -26,10 +26,7 @@ class XPRegressor(RegressorMixin, Estimator):
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One more epoch, of these rows, in minibatches; return self. The first call's y sets the scale: give it many rows."""
-        goes_on = hasattr(self, "trainer_")
-        X, y = self._checked(X, y, reset=not goes_on)
-        weights = row_weights(sample_weight, len(X))
-        return self._fit_part(X, y, weights, self._target if goes_on else Quantities(y, weights), goes_on)
+        return self._fit_part(X, y, sample_weight, self._new_target)
 
     def _new_target(self, y: np.ndarray, weights: np.ndarray | None) -> Quantities:
         return Quantities(y, weights)

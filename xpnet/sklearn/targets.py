@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from xpnet.checks import check_weights
 from xpnet.losses import Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
 
 
@@ -47,7 +48,9 @@ class Labels:
     def loss(self, y: np.ndarray, class_weight: Any) -> Loss:
         if class_weight is None:
             return SoftmaxCrossEntropy()
-        return SoftmaxCrossEntropy(class_weights=compute_class_weight(class_weight, classes=self.classes, y=y).tolist())
+        weights = compute_class_weight(class_weight, classes=self.classes, y=y)
+        check_weights(weights, "class_weight")
+        return SoftmaxCrossEntropy(class_weights=(weights / weights.max()).tolist())  # as the weights of rows are
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         return self.classes[outputs.argmax(axis=1)]

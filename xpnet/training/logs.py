@@ -60,8 +60,8 @@ class JSONLog(Callback):
 class TensorBoardLog(Callback):
     """Writes each epoch's numbers to ``folder``, for ``tensorboard --logdir folder`` (extra ``tensorboard``).
 
-    Charts of one number stand together: "loss/train" beside "loss/validation", "accuracy/validation"; the learning rate and
-    what callbacks before this one have added to the record go by their names, what is no number is left out.
+    Charts of one number stand in one section: "loss/train" beside "loss/validation", "accuracy/validation"; the learning rate
+    and what callbacks before this one have added to the record go by their names, what is no number is left out.
     ``histograms=True`` adds one of each parameter's finite values. Where an earlier training was logged into the same
     folder, TensorBoard drops its epochs from where this one begins. Raises OSError before the training where ``folder``
     cannot be written.
@@ -85,8 +85,8 @@ class TensorBoardLog(Callback):
     def __call__(self, trainer: Trainer, record: Record) -> None:
         epoch = record["epoch"]
         for name, value in record.items():
-            if name != "epoch" and isinstance(value, int | float | np.number):
-                self._writer.add_scalar(tag(name), value, epoch)
+            if name != "epoch" and isinstance(value, int | float | np.integer | np.floating):
+                self._writer.add_scalar(tag(name), as_float(value), epoch)
         if self.histograms:
             for name, values in trainer.net.parameters.snapshot().items():
                 if (finite := values[np.isfinite(values)].astype(np.float64)).size:
@@ -142,7 +142,7 @@ def by_epoch(path: Path) -> dict[Any, tuple[str, dict]]:
     """The lines of a log that is there, and what they say, by their epochs; damaged ones are passed over."""
     found = {}
     for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError, AttributeError, TypeError):
+        with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
             record = json.loads(line)
             found[record.get("epoch")] = (line + "\n", record)
     return found
@@ -173,6 +173,14 @@ def plain(value: Any, name: str, device: Device) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     raise TypeError(f"JSONLog: record[{name!r}] holds {value!r}: numbers, texts, arrays, lists and mappings can be written")
+
+
+def as_float(value: Any) -> float:
+    """A number as a float: infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def tag(name: str) -> str:

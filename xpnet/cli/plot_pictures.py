@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 import xpnet as xn
+from xpnet.cli.plot_run import LeftOut, Run
 from xpnet.diagnostics import layer_report
 from xpnet.plots.boundary import decision_boundary
-from xpnet.plots.checks import is_image
 from xpnet.plots.confusion import confusion_matrix
 from xpnet.plots.curves import learning_curves
 from xpnet.plots.filters import first_layer_filters
 from xpnet.plots.gradients import gradient_flow
 from xpnet.plots.mistakes import misclassified
+from xpnet.plots.pixels import can_be_drawn
 from xpnet.plots.predicted import predicted_against_true
-from xpnet.plots.run import LeftOut, Run
 from xpnet.plots.style import Figure, drawable
 from xpnet.preprocessing import Classes, Columns, Number, Quantity
 
@@ -117,7 +117,7 @@ def _pixels(run: Run) -> tuple[int, ...] | None:
     inputs = run.model.inputs
     if isinstance(inputs, Columns):
         return None
-    return PIXELS.get(run.model.data, inputs.shape if is_image(inputs.shape) else None)
+    return PIXELS.get(run.model.data, inputs.shape if can_be_drawn(inputs.shape) else None)
 
 
 def _column_names(inputs: Columns) -> list[str]:

@@ -6,11 +6,15 @@ import argparse
 import functools
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xpnet.cli.runs import options
+from xpnet.cli.train import NAMES
+from xpnet.cli.train_own import named, own
 from xpnet.preprocessing import Prepared
 from xpnet.saving import Model, load_model
 
@@ -37,7 +41,7 @@ class Run:
         """The trainer's history: columns of one number an epoch, NaN for null."""
         path = self.folder / LOG
         try:
-            return columns_of(path, path.read_text("utf-8"))
+            return columns_of(path, path.read_bytes())
         except (OSError, ValueError) as error:
             raise _left_out(error) from error
 
@@ -52,10 +56,6 @@ class Run:
     @functools.cached_property
     def data(self) -> Prepared:
         """The data that it was trained on, read again as then; LeftOut where they are no longer there, or others."""
-        from xpnet.cli.runs import options  # here, as the command imports this module
-        from xpnet.cli.train import NAMES
-        from xpnet.cli.train_own import named, own
-
         try:
             arguments = argparse.Namespace(**{**options(self.folder), "download": None})  # a picture fetches nothing
             found = named(arguments) if arguments.dataset in NAMES else own(arguments)
@@ -71,18 +71,18 @@ class Run:
         return self.model.net.predict(self.data.x_held)
 
 
-def columns_of(path: Path, text: str) -> dict[str, list[float]]:
+def columns_of(path: Path, text: bytes) -> dict[str, list[float]]:
     """The records in the text of a log as columns; those are left out that hold anything but numbers.
 
     A last line without an end is one that was cut off. Raises ValueError for other lines that are no records.
     """
     records = []
-    for i, line in enumerate(text.split("\n")[:-1], 1):
+    for i, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
-            record = json.loads(line)
-            if not isinstance(record["epoch"], int) or not fits(record["loss"]):
+            record = json.loads(line.decode())
+            if not isinstance(record["epoch"], int) or not fits(record["epoch"]) or not fits(record["loss"]):
                 raise TypeError("an epoch has a number and a loss")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}, line {i}, is no record of an epoch") from error
         records.append(record)
     if not records:
@@ -94,10 +94,10 @@ def columns_of(path: Path, text: str) -> dict[str, list[float]]:
 
 def fits(value: Any) -> bool:
     """Whether a value of a record can be part of a curve."""
-    return value is None or isinstance(value, int | float)
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
 
 
 def _left_out(error: Exception, what: str = "") -> LeftOut:
-    from xpnet.cli import said
+    from xpnet.cli import said  # here, as the command imports this module
 
     return LeftOut(f"{what}{said(error)}")
