@@ -211,7 +211,7 @@ def test_unknown_names(runs, capsys):
 def test_damaged_arguments(runs, text, tmp_path):
     run = shutil.copytree(runs / "digits", tmp_path / "run")
     (run / "run.json").write_text(text)
-    with pytest.raises(LeftOut, match=r"the data cannot be read again: .*run\.json is damaged"):
+    with pytest.raises(LeftOut, match=r"the data cannot be read again: .*run\.json is of no use"):
         _ = Run(run).data
 
 
