@@ -48,7 +48,8 @@ def score(batches, weights):
     arrow = load("pyarrow", "spark")
     for batch in batches:
         x = np.stack([column(batch, name) for name in FEATURES], axis=1)
-        powers = np.exp(logits := rebuilt(weights).predict(x), dtype=np.float64)
+        logits = rebuilt(weights).predict(x)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
         label, probability = logits.argmax(axis=1), powers.max(axis=1) / powers.sum(axis=1)
         columns = [*batch.columns, arrow.array(label, "int64"), arrow.array(probability)]
         yield arrow.RecordBatch.from_arrays(columns, names=[*batch.schema.names, "label", "probability"])

@@ -38,7 +38,6 @@ def test_callbacks(tmp_path, monkeypatch):
 def test_pictures(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pictures").mkdir()
     text = run("pictures.md", epochs_20="epochs=2", epochs_100="epochs=2")
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
     shown = set(re.findall(r"\(pictures/(\S+)\)", text))

@@ -226,3 +226,28 @@ def test_real_digits_as_pictures(capsys, tmp_path):
         assert run("predict", tmp_path / "net", tmp_path / name, "--device", "cpu") == 0
         found = [row["prediction"] for row in predicted(capsys)[0]]
         assert np.mean(np.array(found) == np.array(expected)) >= least, name
+
+
+def test_what_cannot_be_read_is_left_out_of_several(capsys, nets, tmp_path):
+    page = np.full((60, 50), 250, np.uint8)
+    page[15:45, 22:28] = 20
+    for name in ("a", "c"):
+        Image.fromarray(page).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG nothing")
+    assert run("predict", nets / "digits", tmp_path, "--device", "cpu") == 1
+    found, error = capsys.readouterr()
+    assert [line.split(",")[0] for line in found.splitlines()[1:]] == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
+    assert f"left out: {tmp_path / 'b.png'}" in error
+    for name in ("a", "c"):
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    assert run("predict", nets / "digits", tmp_path, "--device", "cpu") == 1
+    assert "none of 3 pictures can be read" in capsys.readouterr().err
+
+
+def test_bytes_for_a_network_of_0_to_1_are_pointed_out(capsys, nets, tmp_path):
+    np.save(tmp_path / "bytes.npy", np.full((3, 64), 255, np.uint8))
+    assert run("predict", nets / "digits", tmp_path / "bytes.npy", "--device", "cpu") == 0
+    assert "values reach from 255 to 255, the network was trained on 0 to 1: divide bytes by 255" in capsys.readouterr().err
+    np.save(tmp_path / "images.npy", np.zeros((3, 8, 8, 1)))  # as they are natural, of one channel
+    assert run("predict", nets / "digits", tmp_path / "images.npy", "--device", "cpu") == 0
+    assert capsys.readouterr().err == ""

@@ -76,7 +76,7 @@ def test_options_of_ones_own_data_are_remembered(tmp_path: Path, capsys, monkeyp
     assert "best epoch" in capsys.readouterr().out
     (tmp_path / "rows.csv").write_text("\n".join(["n,m,kind", *rows[::-1]]) + "\n")
     assert train("--resume", "../net", "--epochs", 4) == 1
-    assert "is of another training: data was" in capsys.readouterr().err
+    assert "is of another training: the training rows are not those that it was trained with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

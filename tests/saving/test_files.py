@@ -48,6 +48,19 @@ def test_arrays_come_back_bit_for_bit_with_dtype_and_shape(tmp_path: Path, rng) 
             assert found.tobytes() == a.tobytes(), name
 
 
+MAKE = """
+import sys, numpy as np
+from xpnet.saving.files import write
+write(sys.argv[1], {"b": np.arange(3), "a": np.ones((2, 2), np.float32)}, {"note": "mine", "x": 0.1})
+"""
+
+
+def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    for i in range(3):
+        subprocess.run([sys.executable, "-c", MAKE, tmp_path / str(i)], check=True)
+    assert len({(tmp_path / str(i)).read_bytes() for i in range(3)}) == 1
+
+
 def test_the_mode_is_the_ordinary_one(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -93,7 +106,7 @@ def test_a_text_that_is_no_description(tmp_path: Path, text: str) -> None:
 
     from xpnet.saving.files import checksum
 
-    save_file({}, tmp_path / "a", {"xpnet": text, "crc32": str(checksum(text, {}))})
+    save_file({}, tmp_path / "a", {"xpnet": f'{{"crc32": {checksum(text, {})}, "about": {text}}}'})
     with pytest.raises(ValueError, match=re.escape(str(tmp_path / "a"))):
         read(tmp_path / "a")
 
@@ -195,8 +208,9 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    mine = [".mine.tmp", "a.tmp", ".xpnet-0123456789abcdef.tmp.txt", "a.safetensors"]
-    for name in [*mine, ".xpnet-0123456789abcdef.tmp"]:
+    alive = f".xpnet-{os.getppid()}-0123456789abcdef.tmp"
+    mine = [".mine.tmp", "a.tmp", ".xpnet-1-0123456789abcdef.tmp.txt", "a.safetensors", alive]
+    for name in [*mine, ".xpnet-999999999-0123456789abcdef.tmp"]:
         (tmp_path / name).touch()
     remove_left_over(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(mine)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -82,10 +84,10 @@ def test_modes_links_and_devices(tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("before")
     out.chmod(0o640)
-    (tmp_path / "link").symlink_to(out)
-    with writing(tmp_path / "link", KINDS) as writer:
+    (tmp_path / "link.csv").symlink_to(out)
+    with writing(tmp_path / "link.csv", KINDS) as writer:
         writer.write(LOGITS, ())
-    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link.csv").is_symlink()
     assert out.read_text().startswith("prediction,probability\n")
     assert stat.S_IMODE(out.stat().st_mode) == 0o640
     with writing("/dev/null", KINDS) as writer:
@@ -95,6 +97,30 @@ def test_modes_links_and_devices(tmp_path):
         pass
     with pytest.raises(IsADirectoryError, match="is a folder"), writing(tmp_path, KINDS):
         pass
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(ValueError, match="is no ordinary file, which an array needs"), writing(tmp_path / "pipe.npy", KINDS):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.json", "model.safetensors", "digit.png", "a", "-"])
+def test_other_names_are_refused(tmp_path, name):
+    (tmp_path / "model.safetensors").write_text("a network")
+    refused = pytest.raises(ValueError, match=r"predictions are written as \.csv or \.npy")
+    with refused, writing(tmp_path / name, KINDS):
+        pass
+    assert (tmp_path / "model.safetensors").read_text() == "a network"
+
+
+def test_standard_output_that_the_shell_has_opened_is_written_on(tmp_path):
+    code = (
+        "import numpy as np; from xpnet.preprocessing import Quantity; from xpnet.serving.answers import writing\n"
+        "print('begin', flush=True)\n"
+        "with writing('/dev/stdout', Quantity('y', 0.0, 1.0)) as w: w.write(np.ones((1, 1), 'f4'), ())\n"
+        "print('end', flush=True)"
+    )
+    with open(tmp_path / "all.txt", "w") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert (tmp_path / "all.txt").read_text().split() == ["begin", "prediction", "1", "end"]
 
 
 def test_a_score_of_batches_is_that_of_all(rng):

@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[dict, dict, str]] = {
     "optimizer": ({"optimizer": xn.Adam(0.02)}, {}, "optimizer.learning_rate was 0.01, is 0.02"),
     "rule": ({"optimizer": xn.SGD(0.01)}, {}, "optimizer was"),
     "loss": ({"loss": xn.SoftmaxCrossEntropy(label_smoothing=0.1)}, {}, "loss.label_smoothing was 0.0, is 0.1"),
-    "weights": ({}, {"sample_weight": np.ones(70)}, "data was"),
+    "weights": ({}, {"sample_weight": np.ones(70)}, "the training rows are not those"),
     "validation": ({}, {"validation": None}, "validation was"),
 }
 
@@ -74,7 +74,7 @@ def test_another_training_is_refused_by_what_differs(name: str, tmp_path: Path) 
 
 def test_other_data_and_another_network_are_refused(tmp_path: Path) -> None:
     trainer("cpu").fit(X, Y, checkpoints=tmp_path, **FIT)
-    with pytest.raises(ValueError, match="is of another training: data was"):
+    with pytest.raises(ValueError, match="is of another training: the training rows are not those"):
         trainer("cpu").fit(X + 1, Y, checkpoints=tmp_path, resume=True, **FIT)
     normal = (xn.LayerNorm(), *net().layers[2:5])
     for layers, said in (((xn.ReLU(),), "network.layers were 6, are 3"), (normal, "network.layers.1 was")):
@@ -208,6 +208,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert everything(found) == everything(whole)
 
 
+def test_sigterm_saves_as_well(tmp_path: Path) -> None:
+    class Ended(StopAt):
+        def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
+            try:
+                super().end_step(trainer, batch, loss)
+            except Bang:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(xn.Interrupted, match="stopped in epoch 2, after step 3 of 5"):
+        trainer("cpu", Ended(8)).fit(X, Y, checkpoints=tmp_path, **FIT)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_twice_stops_at_once_and_without_checkpoints_as_ever(tmp_path: Path) -> None:
     for options in ({"checkpoints": tmp_path}, {}):
@@ -316,7 +329,7 @@ def test_labels_that_differ_in_one_row_are_noticed(tmp_path: Path) -> None:
     options = {"epochs": 1, "batch_size": 500}
     trainer("cpu").fit(x, y, checkpoints=tmp_path, **options)
     y[1] = (y[1] + 1) % 3
-    with pytest.raises(ValueError, match="is of another training: data was"):
+    with pytest.raises(ValueError, match="is of another training: the training rows are not those"):
         trainer("cpu").fit(x, y, checkpoints=tmp_path, resume=True, **options)
 
 

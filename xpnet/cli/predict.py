@@ -15,6 +15,7 @@ from xpnet.checks import check_count
 from xpnet.cli.train import add_csv
 from xpnet.cli.train_own import CSV, csv_options, refuse, unit
 from xpnet.preprocessing import Rows
+from xpnet.preprocessing.pictures import FORMS
 from xpnet.saving import Model, load_model
 from xpnet.serving import pictures, questions
 from xpnet.serving.answers import CSVWriter, Score, Writer, writing
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     goal = writing(arguments.out, model.target) if arguments.out else nullcontext(CSVWriter(sys.stdout, model.target))
     try:
         with goal as writer:
-            gaps = answer(asked, model, writer, score, notes, bar=bool(arguments.out) or not sys.stdout.isatty())
+            shown = bool(arguments.out) or not sys.stdout.isatty()
+            gaps, refused = answer(asked, model, writer, score, notes, size=arguments.batch_size, bar=shown)
             sys.stdout.flush()
     except KeyboardInterrupt:
         kept = f", {arguments.out} was left as it was" if arguments.out else ""
@@ -75,22 +77,44 @@ def run(arguments: argparse.Namespace) -> int:
     filled = [f"gaps filled as in training: {gaps:,}"] if gaps else []
     for line in [*told(list(notes)), *filled, *score.said(unit)]:
         print(line, file=sys.stderr)
-    return 0
+    for line in refused:
+        print(f"left out: {line}", file=sys.stderr)
+    return 1 if refused else 0
 
 
-def answer(asked: Iterator[Batch], model: Model, writer: Writer, score: Score, notes: dict[str, None], bar: bool) -> int:
-    """Write the predictions for each batch, a progress bar beside, and add to score and notes; how many gaps were filled."""
+def answer(
+    asked: Iterator[Batch],
+    model: Model,
+    writer: Writer,
+    score: Score,
+    notes: dict[str, None],
+    *,
+    size: int | None,
+    bar: bool,
+) -> tuple[int, list[str]]:
+    """Write the predictions for each batch, and add to score and notes; how many gaps were filled, and what was refused."""
     gaps = 0
+    refused: list[str] = []
     with tqdm(unit="row", unit_scale=True, disable=None if bar else True, leave=False) as progress:
         for batch in asked:
-            outputs = model.net.predict(batch.x)
+            outputs = model.net.predict(batch.x, size)
             score.add(outputs, batch.answers, batch.place)
             writer.write(outputs, batch.files)
-            gaps += batch.gaps
-            notes.update(dict.fromkeys(batch.notes))
+            gaps, refused = gaps + batch.gaps, [*refused, *batch.refused]
+            notes.update(dict.fromkeys([*batch.notes, *unusual(model, batch.x)]))
             progress.total = round(score.total / batch.share) if batch.share else None
             progress.update(len(outputs))
-    return gaps
+    if refused and not score.total:
+        raise ValueError(f"none of {len(refused)} pictures can be read: {refused[0]}")
+    return gaps, refused
+
+
+def unusual(model: Model, x: Any) -> list[str]:
+    """What to say of inputs that cannot be as in training: of a data set whose inputs are taken as they are, 0 to 1."""
+    known = model.data in FORMS and isinstance(model.inputs, Rows) and model.inputs.unscaled
+    if not known or not x.size or -1 <= x.min() <= x.max() <= 2:
+        return []
+    return [f"values reach from {x.min():.4g} to {x.max():.4g}, the network was trained on 0 to 1: divide bytes by 255"]
 
 
 def batches(paths: Sequence[Path], model: Model, arguments: argparse.Namespace) -> Iterator[Batch]:

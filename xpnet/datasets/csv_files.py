@@ -21,7 +21,13 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SIGNATURES = {
     b"PK\x03\x04": "a zip archive (as .xlsx is): save it as CSV",
     b"\x1f\x8b": "compressed by gzip: unpack it",
-    b"\x89PNG": "a PNG picture",
+    b"\x89PNG": "a PNG picture: its name ends in .png",
+    b"\xff\xd8\xff": "a JPEG picture: its name ends in .jpg",
+    b"GIF8": "a GIF picture: its name ends in .gif",
+    b"%PDF": "a PDF file: save the page as PNG or JPEG",
+    b"\x00\x00\x00\x18ftyp": "a HEIC picture or a film: save it as PNG or JPEG",
+    b"\x00\x00\x00\x1cftyp": "a HEIC picture or a film: save it as PNG or JPEG",
+    b"\x00\x00\x00\x24ftyp": "a HEIC picture or a film: save it as PNG or JPEG",
     b"\x93NUMPY": "a NumPy file: its name ends in .npy",
     b"PAR1": "a Parquet file: save it as CSV",
 }

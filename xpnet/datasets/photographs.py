@@ -59,6 +59,8 @@ class Opened:
             raise ValueError(f"{self.path} has more than {most} pixels: make it smaller") from error
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotThis):
             return
+        if isinstance(error, MemoryError):
+            raise ValueError(f"{self.path}: there is not enough memory for a picture of its size: make it smaller") from error
         if isinstance(error, Exception):  # decoders raise what they like for damaged files
             if not hasattr(self, "image"):
                 raise ValueError(f"{self.path} cannot be read as an image ({type(error).__name__})") from error

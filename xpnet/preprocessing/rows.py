@@ -50,6 +50,11 @@ class Rows:
     def width(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def unscaled(self) -> bool:
+        """Whether numbers are taken as they are."""
+        return (self.mean, self.std) == ((0.0,), (1.0,))
+
     def encode(self, x: np.ndarray, name: str = "x", first: int = 0) -> np.ndarray:
         """Rows (N, D); ValueError where the shape is another or a number is too large for float32.
 
@@ -59,8 +64,9 @@ class Rows:
         return scaled(x.reshape(len(x), self.width), self.mean, self.std, lambda row: f"{name}, row {first + row}")
 
     def check_shape(self, shape: tuple[int, ...], name: str = "x") -> None:
-        """Refuse an array whose rows have another shape."""
-        if shape[1:] != self.shape and shape[1:] != (self.width,):
+        """Refuse an array whose rows have another shape; grey images will do for rows of as many pixels."""
+        grey = len(self.shape) == 1 and len(shape) in (3, 4) and (*shape, 1)[3] == 1 and math.prod(shape[1:]) == self.width
+        if shape[1:] != self.shape and shape[1:] != (self.width,) and not grey:
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {shape}")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-LEFT_OVER = re.compile(r"\.xpnet-[0-9a-f]{16}\.tmp")
+LEFT_OVER = re.compile(r"\.xpnet-(\d+)-[0-9a-f]{16}\.tmp")  # with the process that wrote it
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def replacing(path: str | os.PathLike, mode: str = "wb", **options: Any) -> Iter
     target = Path(os.path.realpath(Path(path).expanduser()))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(path))
-    temporary = target.with_name(f".xpnet-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".xpnet-{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, mode.replace("w", "x"), **options) as file:
             yield file
@@ -51,10 +51,21 @@ def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) ->
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder; none may be at work there."""
+    """Remove what writers that were killed have left in a folder, not what others are writing."""
     for path in folder.iterdir():
-        if LEFT_OVER.fullmatch(path.name):
+        if (match := LEFT_OVER.fullmatch(path.name)) and not _runs(int(match[1])):
             path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def _sync(folder: Path) -> None:

@@ -52,8 +52,8 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapp
     ordered = {name: storable(a, name) for name, a in arrays.items()}
     versions = {"xpnet": __version__, "numpy": np.__version__, "python": platform.python_version()}
     text = json.dumps({"format": FORMAT, "versions": versions, **about}, allow_nan=False)
-    metadata = {"xpnet": text, "crc32": str(checksum(text, ordered))}
-    write_atomically(path, serialized(ordered, metadata))
+    said = f'{{"crc32": {checksum(text, ordered)}, "about": {text}}}'  # in one: the library writes several in any order
+    write_atomically(path, serialized(ordered, {"xpnet": said}))
 
 
 def read(path: str | os.PathLike) -> Stored:
@@ -70,14 +70,16 @@ def read(path: str | os.PathLike) -> Stored:
             arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise Damaged(f"{os.fspath(path)} is damaged, or no safetensors file ({error})") from error
-    if (text := metadata.get("xpnet")) is None:
+    if "xpnet" not in metadata:
         return Stored(arrays, None)
-    if str(checksum(text, arrays)) != metadata.get("crc32"):
-        raise Damaged(f"{os.fspath(path)} is damaged: its checksum does not agree with what it holds")
     with reading(path, "what is said in it is not understood"):
-        about = json.loads(text)
+        said = json.loads(metadata["xpnet"])
+        about, right = said["about"], said["crc32"]
         if not isinstance(about, dict):
             raise TypeError(f"a {type(about).__name__} is no description")
+        found = checksum(json.dumps(about), arrays)
+    if found != right:
+        raise Damaged(f"{os.fspath(path)} is damaged: its checksum does not agree with what it holds")
     if (number := about.get("format")) != FORMAT:
         raise ValueError(
             f"{os.fspath(path)} has format {number!r}, this xpnet reads {FORMAT}: it is by {about.get('versions')}"

@@ -50,10 +50,14 @@ def about(inputs: Columns | Rows, target: Target, data: str) -> dict[str, Any]:
 
 def load_model(path: str | os.PathLike, device: str | Device = "cpu") -> Model:
     """The model in a file, a checkpoint, or the folder of a finished run; ValueError where it is damaged or has no model."""
-    file = Path(path) / MODEL if Path(path).is_dir() else Path(path)
-    if file != Path(path) and not file.is_file():
-        unfinished = sorted(Path(path).glob("checkpoint-*.safetensors"))
-        hint = f"; its training has not ended: xpnet train --resume {path}" if unfinished else ""
+    path = Path(path).expanduser()
+    file = path / MODEL if path.is_dir() else path
+    if file != path and not file.is_file():
+        hint = ""
+        if checkpoints := sorted(path.glob("checkpoint-*.safetensors")):
+            begun = (path / "run.json").exists()
+            goes_on = f"its training has not ended: xpnet train --resume {path}"
+            hint = f"; {goes_on if begun else f'it has the checkpoints of a script, {checkpoints[-1]} for instance'}"
         raise FileNotFoundError(f"{path} has no {MODEL}, which xpnet train ... --save {path} writes{hint}")
     stored = read(file)
     net, found = network_in(stored, file, device), stored.about or {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO
 
@@ -113,6 +114,11 @@ def writing(path: str | os.PathLike, target: Target) -> Iterator[Writer]:
     place = Path(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file")
+    regular = place.is_file() or not place.exists()
+    if regular and not _is_standard_output(place) and place.suffix.lower() not in (".csv", ".npy", ".txt"):
+        raise ValueError(f"{path}: predictions are written as .csv or .npy; without a name they go to standard output")
+    if place.suffix.lower() == ".npy" and not regular:
+        raise ValueError(f"{path} is no ordinary file, which an array needs: write .csv there")
     if place.suffix.lower() == ".npy":
         with _opened(place, "wb") as file:
             arrays = ArrayWriter(file, target)
@@ -124,7 +130,16 @@ def writing(path: str | os.PathLike, target: Target) -> Iterator[Writer]:
 
 
 def _opened(place: Path, mode: str, **options: Any) -> AbstractContextManager[Any]:
-    """A new file in the place of another; a device or a pipe is written to as it is."""
+    """A new file in the place of another; standard output, a device or a pipe is written to as it is."""
+    if _is_standard_output(place):
+        return open(os.dup(sys.stdout.fileno()), mode, **options)
     if place.exists() and not place.is_file():
         return open(place, mode, **options)
     return replacing(place, mode, **options)
+
+
+def _is_standard_output(place: Path) -> bool:
+    """Whether a path, /dev/stdout say, is where standard output goes, perhaps to a file of the shell's."""
+    with suppress(OSError, ValueError):  # there may be none
+        return place.exists() and os.path.samestat(place.stat(), os.fstat(sys.stdout.fileno()))
+    return False

@@ -13,6 +13,8 @@ from xpnet.preprocessing import Columns, Rows
 from xpnet.preprocessing.pictures import FORMS, Form
 from xpnet.serving.questions import Batch
 
+PICTURES = 16  # at a time: photographs take seconds
+
 
 def are_pictures(paths: Sequence[Path]) -> bool:
     """Whether all are folders or have the names of pictures."""
@@ -27,8 +29,7 @@ def form_of(inputs: Columns | Rows, data: str) -> Form | None:
     if isinstance(inputs, Rows) and inputs.images:
         return None
     form = FORMS.get(data)
-    unscaled = isinstance(inputs, Rows) and (inputs.mean, inputs.std) == ((0.0,), (1.0,))
-    if form is None or not isinstance(inputs, Rows) or not unscaled or inputs.width != int(np.prod(form.shape)):
+    if form is None or not isinstance(inputs, Rows) or not inputs.unscaled or inputs.width != int(np.prod(form.shape)):
         raise ValueError(f"the model was not trained on images: pictures are for those of {', '.join(FORMS)} and of folders")
     return form
 
@@ -36,16 +37,26 @@ def form_of(inputs: Columns | Rows, data: str) -> Form | None:
 def of_pictures(paths: Sequence[Path], inputs: Rows, form: Form | None, size: int, as_is: bool = False) -> Iterator[Batch]:
     """The pictures in files and folders; ``as_is`` takes those of the form's size as they are, and refuses others."""
     files, notes = _listed(paths)
+    size = min(size, PICTURES)
     for first in range(0, len(files), size):
-        part = files[first : first + size]
-        if form is None:
-            x, said = [_of_folder(path, inputs) for path in part], []
-        else:
-            x, told = zip(*(_formed(path, form, as_is) for path in part), strict=True)
-            said = [f"{path}: read as {form.name}: {words}" for path, words in zip(part, told, strict=True)]
-        encoded = inputs.encode(np.stack(x).reshape(len(part), -1), str(paths[0]), first)
-        share = (first + len(part)) / len(files)
-        yield Batch(encoded, files=[str(path) for path in part], notes=[*notes, *said], share=share)
+        part: list[str] = []
+        x: list[np.ndarray] = []
+        refused: list[str] = []
+        for path in files[first : first + size]:
+            try:
+                pixels, words = (_of_folder(path, inputs), "") if form is None else _formed(path, form, as_is)
+            except ValueError as error:
+                if len(files) == 1:
+                    raise
+                refused.append(str(error))
+                continue
+            part, x = [*part, str(path)], [*x, pixels]
+            if form is not None and words:
+                notes.append(f"{path}: read as {form.name}: {words}")
+        rows = np.stack(x).reshape(len(x), -1) if x else np.empty((0, inputs.width))
+        share = (first + len(part) + len(refused)) / len(files)
+        yield Batch(inputs.encode(rows, str(paths[0]), first), files=part, notes=notes, share=share, refused=refused)
+        notes = []
 
 
 def _listed(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

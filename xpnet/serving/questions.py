@@ -21,7 +21,8 @@ class Batch(NamedTuple):
     """Some rows: inputs (N, D); the targets' cells where there are any, "" for those not known; names of files.
 
     ``place(i)`` says where the answer of row i is, for errors; ``notes`` is to be told once, ``gaps`` counts what was filled;
-    ``share`` of the file has been read when this batch has, None where that is not known.
+    ``share`` of the file has been read when this batch has, None where that is not known; ``refused`` says what could not be
+    read, of several pictures.
     """
 
     x: np.ndarray
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     notes: Sequence[str] = ()
     gaps: int = 0
     share: float | None = None
+    refused: Sequence[str] = ()
 
 
 def of_csv(path: Path, inputs: Inputs, size: int, **options: Any) -> Iterator[Batch]:

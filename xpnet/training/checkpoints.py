@@ -25,11 +25,12 @@ from xpnet.training.settings import differences, parts_of, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE, LOG = "training", "log.jsonl"
+STOPS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # and what they usually do
 TAKEN = ("format", "versions", "network", "order", STATE)  # in what a file says about itself
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C, after a checkpoint was written; ``where`` says where: "in epoch 2, after step 3 of 5"."""
+    """Training was stopped by Ctrl-C or SIGTERM, after a checkpoint was written; ``where`` says "in epoch 2, after step 3"."""
 
     def __init__(self, where: str, folder: Path):
         super().__init__(f"stopped {where}; saved in {folder}: fit with the same arguments and resume=True goes on")
@@ -41,7 +42,8 @@ class Checkpoints:
 
     One is written after every epoch; with ``every=n`` after every ``n`` steps, and where an epoch is the best so far or the
     last. The newest ``keep`` stay, and that of the best epoch by ``monitor`` and ``mode``, as in :class:`EarlyStopping`.
-    Ctrl-C writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice stops at once.
+    Ctrl-C (or SIGTERM) writes one after the step under way and raises :class:`Interrupted`, which says how to go on; twice
+    stops at once.
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
     is to be kept beside them. Writing waits for the device, and is atomic. A folder is for one training at a time.
@@ -180,22 +182,22 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[None]:
-        """Inside, the first Ctrl-C only asks for the end of the step under way; afterwards the run is let go of."""
+        """Inside, the first Ctrl-C or SIGTERM only asks for the end of the step under way; then the run is let go of."""
         mine = threading.current_thread() is threading.main_thread()
-        takes = mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is somebody's own: kept
-        if takes:
-            signal.signal(signal.SIGINT, self._ask)
+        taken = [number for number, usual in STOPS.items() if mine and signal.getsignal(number) is usual]  # not one's own
+        for number in taken:
+            signal.signal(number, self._ask)
         try:
             yield
             self._stop_if_asked()
         finally:
-            if takes:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in taken:
+                signal.signal(number, STOPS[number])
             del self._run
 
     def _ask(self, number: int, frame: Any) -> None:
         self._asked_to_stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, STOPS[number])
 
     def after_step(self) -> None:
         """Write one where it is time, or where Ctrl-C asked for it: then raise. An epoch's end is :meth:`after_epoch`'s."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xpnet.training.run import Run
     from xpnet.training.trainer import Trainer
 
+DATA = {"data": "training rows", "validation": "validation rows"}
 SAMPLED = 1024  # rows of the inputs by which they are known again; targets and weights are read whole
 
 
@@ -76,6 +77,8 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
         found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
         return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
+    if found != wanted and path in DATA and found is not None is not wanted:
+        return [f"the {DATA[path]} are not those that it was trained with"]
     return [] if found == wanted else [f"{path.removeprefix('parts.')} was {_short(found)}, is {_short(wanted)}"]
 
 
