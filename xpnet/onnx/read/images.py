@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from xpnet import layers
 from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.layers.convolution.geometry import Pair, axis
 from xpnet.onnx.read.graph import Graph, Node, Operator, Value
 from xpnet.onnx.read.order import Order
@@ -97,7 +99,7 @@ def reduce_mean(node: Node, graph: Graph) -> Value:
     """Over height and width."""
     x, axes = graph.value(node), graph.integers(node, "axes", 1) or []
     over = sorted(node.axis(n, x) for n in axes)
-    if len(x.dims) != 3 or over not in ([2, 3], [1, 2]):
+    if len(x.dims) != IMAGE_AXES or over not in ([2, 3], [1, 2]):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: xpnet has the mean over an image's height and width")
     x = image(node, graph) if over == [2, 3] else x.as_it_is(node)
     return mean_of_pixels(x, node, keep=bool(node.get("keepdims", 1)), last=over == [1, 2])
@@ -106,7 +108,7 @@ def reduce_mean(node: Node, graph: Graph) -> Value:
 def mean_of_pixels(x: Value, node: Node, *, keep: bool, last: bool = False) -> Value:
     channels = x.shape[-1]
     dims = ((1, 1, channels) if last else (channels, 1, 1)) if keep else (channels,)
-    return x.then(layers.GlobalAvgPool2d(), node, dims, Order.same(channels))
+    return x.then(layers.GlobalAvgPool2d(), node, dims, Order.same(channels))._replace(first=not last)
 
 
 def crop(node: Node, graph: Graph) -> Value:
@@ -146,24 +148,22 @@ def pad(node: Node, graph: Graph) -> Value:
 
 def shown(x: Value, starts: list[int], size: list[int], node: Node) -> Value:
     """Images from these places on, as large as this: RandomCrop if it is the middle, with as much padding as that takes."""
-    if len(x.dims) != 3 or min(size) < 1:
+    if len(x.dims) != IMAGE_AXES or min(size) < 1:
         node.refuse(f"from {starts} on {size} of {x.dims}: parts of images are read alone")
-    last = x.order.is_same and (x.shape == x.dims or x.order != Order.first((*x.dims[1:], x.dims[0])))
-    x = x.reshaped(x.dims) if last else x.channels_first(node)
-    pixels, channels = (slice(0, 2), 2) if last else (slice(1, 3), 0)
+    first = x.is_first
+    x = x.channels_first(node) if first else x.as_it_is(node)
+    pixels, channels = (slice(1, 3), 0) if first else (slice(0, 2), 2)
     part, spare = tuple(size[pixels]), [a - b for a, b in zip(x.dims[pixels], size[pixels], strict=True)]
     if [n // 2 for n in spare] != starts[pixels] or starts[channels] or size[channels] != x.shape[2]:
         node.refuse(f"from {starts} on {size} of {x.dims}: xpnet's RandomCrop shows the middle")
     layer = layers.RandomCrop(short(part), padding=max(0, *(-(n // 2) for n in spare)))
-    if last:
-        return x.then(layer, node, tuple(size), Order.same(int(np.prod(size))))
-    return of_channels(x, layer, node)
+    return of_channels(x, layer, node) if first else x.then(layer, node, tuple(size), Order.same(math.prod(size)))
 
 
 def image(node: Node, graph: Graph) -> Value:
     """The first input as images; refused where it is none, or larger than any."""
     x = graph.value(node)
-    if len(x.dims) != 3 or max(x.dims[1:]) > LARGEST:
+    if len(x.dims) != IMAGE_AXES or max(x.dims[1:]) > LARGEST:
         node.refuse(f"it takes images (N, channels, height, width), here samples are {x.dims}")
     return x.channels_first(node)
 
@@ -172,7 +172,7 @@ def of_channels(x: Value, layer: layers.Layer, node: Node, arrays: Mapping[str, 
     """A layer that makes images of images."""
     found = x.then(layer, node, arrays=arrays)
     height, width, channels = found.shape
-    return found._replace(dims=(channels, height, width), order=Order.first(found.shape))
+    return found._replace(dims=(channels, height, width), order=Order.first(found.shape), first=True)
 
 
 def numbers(node: Node, name: str, least: int, *, sides: int = 2) -> Shape:
