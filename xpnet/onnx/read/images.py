@@ -59,26 +59,46 @@ def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations
 
 def max_pool(node: Node, graph: Graph) -> Value:
     node.only(storage_order=0)
-    return pooled(node, graph, layers.MaxPool2d)
+    return pooled(node, image(node, graph), layers.MaxPool2d)
 
 
 def average_pool(node: Node, graph: Graph) -> Value:
+    """Where zeros were put around the image before, they are padding that counts."""
     counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
     if counts and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
-    return pooled(node, graph, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k))
+    x = image(node, graph)
+    inside = None if counts or any(pads[:2]) else without_padding(x, numbers(node, "kernel_shape", 1))
+    return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k), inside)
 
 
-def pooled(node: Node, graph: Graph, make: Any) -> Value:
+def without_padding(x: Value, kernel: Shape) -> tuple[Value, Shape] | None:
+    """What was padded to ``x``, and by how much on either side, if no more than a pool may."""
+    step = x.step
+    if not isinstance(step.layer, layers.RandomCrop) or step.before is None:
+        return None
+    shape = step.before.shape
+    added = [n - m for n, m in zip(step.shape[:2], shape[:2], strict=True)]
+    if any(n < 0 or n % 2 or n > k for n, k in zip(added, kernel, strict=True)):
+        return None
+    before = x._replace(step=step.before, dims=(shape[2], *shape[:2]), order=Order.first(shape))
+    return before, (added[0] // 2, added[1] // 2)
+
+
+def pooled(node: Node, x: Value, make: Any, inside: tuple[Value, Shape] | None = None) -> Value:
     """With the ceil mode that gives the file's windows: padding behind may stand for it."""
     node.only(auto_pad="NOTSET", dilations=[1, 1])
-    x = image(node, graph)
     kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
     about = zip(x.dims[1:], kernel, strides, pads[:2], pads[2:], strict=True)
     windows = tuple(count(*along, ceil=bool(node.get("ceil_mode", 0))) for along in about)
     stride = None if strides == kernel else short(strides)
-    either = [make(short(kernel), stride=stride, padding=short(pads[:2]), ceil_mode=ceil) for ceil in (False, True)]
-    found = next((y for layer in either if (y := of_channels(x, layer, node)).dims[1:] == windows), None)
+    tries = [(x, pads[:2], make)] if inside is None else [(*inside, layers.AvgPool2d), (x, pads[:2], make)]
+    pools = (
+        of_channels(of, pool(short(kernel), stride=stride, padding=short(padding), ceil_mode=ceil), node)
+        for of, padding, pool in tries
+        for ceil in (False, True)
+    )
+    found = next((y for y in pools if y.dims[1:] == windows), None)
     if found is None:
         node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
     return found

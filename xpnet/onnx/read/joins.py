@@ -31,7 +31,7 @@ def added(node: Node, graph: Graph) -> Value:
         node.refuse(f"samples {[x.dims for x in (first, *others)]} differ: they are not added by broadcasting")
     if any(x.order != first.order for x in others):
         node.refuse(
-            f"samples {first.dims} have their numbers in different orders, some those of a flattened or transposed image"
+            f"samples {first.dims} have their numbers in two orders: one is of an image that was flattened or transposed"
         )
     values = [first, *(x.reshaped(first.shape) for x in others)]
     start, branches = parted([x.step for x in values])
