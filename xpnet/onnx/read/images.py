@@ -64,12 +64,12 @@ def max_pool(node: Node, graph: Graph) -> Value:
 
 def average_pool(node: Node, graph: Graph) -> Value:
     """Where zeros were put around the image before, they are padding that counts."""
-    counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
-    if counts and pads[:2] != pads[2:]:
+    counted, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
+    if counted and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
     x = image(node, graph)
-    inside = None if counts or any(pads[:2]) else without_padding(x, numbers(node, "kernel_shape", 1))
-    return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k), inside)
+    inside = None if counted or any(pads[:2]) else without_padding(x, numbers(node, "kernel_shape", 1))
+    return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counted, **k), inside)
 
 
 def without_padding(x: Value, kernel: Shape) -> tuple[Value, Shape] | None:
@@ -89,19 +89,26 @@ def pooled(node: Node, x: Value, make: Any, inside: tuple[Value, Shape] | None =
     """With the ceil mode that gives the file's windows: padding behind may stand for it."""
     node.only(auto_pad="NOTSET", dilations=[1, 1])
     kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
-    about = zip(x.dims[1:], kernel, strides, pads[:2], pads[2:], strict=True)
-    windows = tuple(count(*along, ceil=bool(node.get("ceil_mode", 0))) for along in about)
+    windows = counts(x.dims[1:], kernel, strides, pads[:2], pads[2:], ceil=bool(node.get("ceil_mode", 0)))
     stride = None if strides == kernel else short(strides)
     tries = [(x, pads[:2], make)] if inside is None else [(*inside, layers.AvgPool2d), (x, pads[:2], make)]
-    pools = (
-        of_channels(of, pool(short(kernel), stride=stride, padding=short(padding), ceil_mode=ceil), node)
+    fitting = (
+        (of, padding, pool, ceil)
         for of, padding, pool in tries
         for ceil in (False, True)
+        if counts(of.dims[1:], kernel, strides, padding, padding, ceil) == windows
     )
-    found = next((y for y in pools if y.dims[1:] == windows), None)
+    found = next(fitting, None)
     if found is None:
         node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
-    return found
+    of, padding, pool, ceil = found
+    return of_channels(of, pool(short(kernel), stride=stride, padding=short(padding), ceil_mode=ceil), node)
+
+
+def counts(lengths: Shape, kernel: Shape, strides: Shape, before: Shape, after: Shape, ceil: bool) -> Shape:
+    """Windows along both axes."""
+    about = zip(lengths, kernel, strides, before, after, strict=True)
+    return tuple(count(*along, ceil=ceil) for along in about)
 
 
 def count(length: int, kernel: int, stride: int, before: int, after: int, ceil: bool) -> int:
