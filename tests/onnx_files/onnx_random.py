@@ -22,6 +22,8 @@ ACTIVATIONS: list[Callable[[], xn.Layer]] = [
     xn.Dropout,
 ]
 LARGEST, ATTEMPTS = 4000, 8  # numbers of a sample; layers that are tried before one fits
+SPREADS = [0.3, 0.4, 0.1, 0.1, 0.1]
+ODDS = [0.15, 0.25, 0.05, 0.1, 0.05, 0.05, 0.1, 0.25]  # of the kinds of nodes below
 CUBES: list[Shape] = [(4, 4, 4), (4, 4, 4), (1, 4, 4), (4, 1, 4), (4, 4, 1), (2, 4, 2)]
 
 
@@ -143,7 +145,7 @@ def graph(rng: np.random.Generator) -> tuple[list, dict[str, np.ndarray], Shape]
 
 def any_node(rng: np.random.Generator, dims: Shape, name: str) -> tuple[str, list[str], dict, Shape, dict[str, np.ndarray]]:
     """Operator, names of constants, attributes, the shape that it gives, and the constants by name."""
-    kind, rank, n = rng.integers(8), len(dims), dims[0]
+    kind, rank, n = rng.choice(8, p=ODDS), len(dims), dims[0]
     if kind == 0 and rank == 3:
         return "Conv", [name], {}, dims, {name: floats(rng, n, n, 1, 1)}
     if kind == 1:
@@ -162,7 +164,7 @@ def any_node(rng: np.random.Generator, dims: Shape, name: str) -> tuple[str, lis
         return "Softmax", [], {"axis": [1, -1][rng.integers(2)]}, dims, {}
     if kind == 6:
         return "MatMul", [name], {}, (*dims[:-1], 4), {name: floats(rng, dims[-1], 4)}
-    spread = [(n, *(1,) * (rank - 1)), dims[-1:], dims, (1, n, *(1,) * (rank - 1)), (1,)][rng.integers(5)]
+    spread = [(n, *(1,) * (rank - 1)), dims[-1:], dims, (1, *dims[-1:]), (1,) * (rank + 2)][rng.choice(5, p=SPREADS)]
     return ["Add", "Mul"][rng.integers(2)], [name], {}, dims, {name: floats(rng, *spread)}
 
 
