@@ -94,8 +94,8 @@ GRAPHS = {
     ),
     "a constant along a transposed axis": (
         [
-            *(("Conv", ["x", "k"], "a", {}), ("Transpose", ["a"], "b", {"perm": [0, 1, 3, 2]}), ("Add", ["b", "c4"], "p", {})),
-            ("Transpose", ["p"], "y", {"perm": [0, 1, 3, 2]}),
+            *(("Conv", ["x", "k"], "a", {}), ("Transpose", ["a"], "b", {"perm": [0, 1, 3, 2]}), ("Add", ["b", "c4"], "q", {})),
+            ("Transpose", ["q"], "y", {"perm": [0, 1, 3, 2]}),
         ],
         CUBE,
         r"\(Add\): xpnet has no layer for a constant alone",
@@ -103,7 +103,7 @@ GRAPHS = {
     "a constant along one of two normalised axes": (
         [
             *(("Transpose", ["x"], "a", {"perm": [0, 2, 3, 1]}), ("LayerNormalization", ["a", "g"], "b", {"axis": -2})),
-            *(("Transpose", ["b"], "p", {"perm": [0, 3, 1, 2]}), ("Mul", ["p", "c41"], "y", {})),
+            *(("Transpose", ["b"], "q", {"perm": [0, 3, 1, 2]}), ("Mul", ["q", "c41"], "y", {})),
         ],
         CUBE,
         r"\(Mul\): xpnet has no layer for a constant alone",
@@ -134,6 +134,21 @@ GRAPHS = {
         [("Shape", ["x"], "all", {}), ("Mod", ["all", "two"], "t", {}), ("Reshape", ["x", "t"], "y", {})],
         IMAGE,
         r"\(Mod\): it computes with the number of rows",
+    ),
+    "division by 0": (
+        [("Div", ["two", "zero"], "t", {}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Div\): 'zero' has a 0",
+    ),
+    "arithmetic with weights": (
+        [("Add", ["m", "m"], "t", {}), ("MatMul", ["x", "t"], "y", {})],
+        (3,),
+        "that is not of whole numbers",
+    ),
+    "infinity as a whole number": (
+        [("Cast", ["inf"], "t", {"to": 7}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Cast\): its numbers are no int64",
     ),
     "rows as another type": (
         [("Shape", ["x"], "all", {}), ("Cast", ["all"], "t", {"to": 6}), ("Reshape", ["x", "t"], "y", {})],
@@ -206,7 +221,7 @@ FLOATS |= {
     "e": 1e-3,
     "square": 2,
 }
-FLOATS |= {"c112": np.ones((1, 1, 2)), "c111": np.ones((1, 1, 1))}
+FLOATS |= {"inf": [np.inf, 1], "c112": np.ones((1, 1, 2)), "c111": np.ones((1, 1, 1))}
 FLOATS |= {"c": np.full((3, 1, 1), 2), "pixels": np.ones((5, 4)), "nan": np.full((3, 2), np.nan)}
 OPSETS = {"a mean over rows": 17, "statistics of the batch": 13} | dict.fromkeys([n for n in GRAPHS if "layer norm" in n], 16)
 WHOLE = {

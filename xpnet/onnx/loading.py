@@ -50,7 +50,7 @@ def _as_network(model: Any, device: Device) -> Sequential:
     graph = Graph(onnx, model.graph, batch, np.dtype(dtype))
     layout = {entry.key: entry.value for entry in model.metadata_props}.get(LAYOUT)
     graph.values[given] = _given(given, tuple(dims), graph, layout)
-    graph.first = layout is None and graph.values[given].first
+    graph.first = layout not in (FIRST, LAST) and graph.values[given].first
     found = _computed(graph, model.graph)
     steps = _steps(found.step)
     net = Sequential(*([step.layer for step in steps if step.layer is not None] or [Identity()]))

@@ -31,6 +31,8 @@ def folded(node: Node, graph: Graph) -> np.ndarray | None:
         node.refuse("it computes a constant that is not of whole numbers: let onnx fold constants before")
     if node.op in ARITHMETIC and not all(((a >= 0) & (a <= LARGEST)).all() for a in arrays):
         node.refuse(f"it computes with the number of rows, or with another number than 0 to {LARGEST:,}")
+    if node.op in ("Div", "Mod") and not arrays[1].all():
+        node.refuse(f"{node.inputs[1]!r} has a 0")
     return FOLDS[node.op](node, graph, arrays)
 
 
@@ -50,10 +52,10 @@ def spread(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
 
 def filled(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
     lengths = [int(n) for n in arrays[0].reshape(-1)]
-    if not 0 <= math.prod(lengths) <= FEW or any(n < 0 for n in lengths):
+    if any(n < 0 for n in lengths) or math.prod(lengths) > FEW:
         node.refuse(f"it makes a constant of the shape {lengths}, at most {FEW} numbers are made")
     value = node.get("value")
-    return np.full(lengths, np.float32(0) if value is None else as_array(value))
+    return np.full(lengths, np.float32(0) if value is None else as_array(value).reshape(()))
 
 
 def cast(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
@@ -69,7 +71,8 @@ def cast_like(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
 
 def converted(array: np.ndarray, dtype: np.dtype, node: Node) -> np.ndarray:
     """In another dtype; refused where that changes a number, as the number of rows."""
-    found = array.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        found = array.astype(dtype)
     if dtype.kind != "f" and not np.array_equal(found, array):
         node.refuse(f"its numbers are no {dtype}")
     return found
