@@ -59,6 +59,9 @@ def rows() -> list[Case]:
         ("Flatten at the end", lambda: xn.Sequential(xn.Conv2d(4, 3), xn.Flatten()), ODD),
         ("Reshape", lambda: xn.Sequential(xn.Reshape((4, -1, 2)), xn.Conv2d(3, 2)), (24,)),
         ("Reshape behind a convolution", lambda: xn.Sequential(xn.Conv2d(4, 3), xn.Reshape((-1, 4)), xn.Affine(2)), ODD),
+        ("Reshape to one channel", lambda: xn.Sequential(xn.Affine(30), xn.Reshape((5, 6, 1))), (4,)),
+        ("Reshape to one channel behind another", lambda: xn.Sequential(xn.Reshape((1, 5, 6)), xn.SiLU()), (5, 6, 1)),
+        ("Reshape to one pixel", lambda: xn.Sequential(xn.GlobalAvgPool2d(), xn.Reshape((1, 1, 3))), ODD),
         ("Reshape to channels", lambda: xn.Sequential(xn.Reshape((2, 3, 4)), xn.Conv2d(3, 2), xn.Reshape((-1,))), (24,)),
     ]
 
@@ -90,10 +93,11 @@ def pools() -> list[Case]:
         "ceil": {"kernel": 2, "ceil_mode": True},
         "ceil, padded": {"kernel": 3, "stride": 2, "padding": 1, "ceil_mode": True},
         "ceil, stride 3": {"kernel": 2, "stride": 3, "ceil_mode": True},
+        "ceil along one axis": {"kernel": (3, 2), "padding": (0, 1), "ceil_mode": True},
         "ceil, oblong": {"kernel": (3, 4), "stride": (2, 3), "padding": (1, 0), "ceil_mode": True},
     }
     found: list[Case] = []
-    for size in (ODD, (8, 9, 2)):
+    for size in (ODD, (8, 9, 2), (7, 5, 1)):
         for name, o in options.items():
             found.append((f"MaxPool2d, {name}, {size}", lambda o=o: xn.MaxPool2d(**o), size))
             found.append((f"AvgPool2d, {name}, {size}", lambda o=o: xn.AvgPool2d(**o), size))
@@ -108,6 +112,12 @@ def pools() -> list[Case]:
         ("RandomCrop, padded", lambda: xn.RandomCrop((8, 11), padding=1), ODD),
         ("RandomCrop, one of each", lambda: xn.RandomCrop((8, 5), padding=1), ODD),
         ("RandomCrop behind a convolution", lambda: xn.Sequential(xn.Conv2d(2, 2), xn.RandomCrop(5), xn.Conv2d(3, 2)), ODD),
+        (
+            "RandomCrop of one pixel's height",
+            lambda: xn.Sequential(xn.Reshape((1, 6, 1)), xn.RandomCrop((3, 5), padding=1)),
+            (6,),
+        ),
+        ("MaxPool2d wider than the image", lambda: xn.MaxPool2d((2, 3), ceil_mode=True), (5, 1, 2)),
         ("RandomCrop of all", lambda: xn.RandomCrop((7, 10), padding=2), ODD),
     ]
 
@@ -215,15 +225,27 @@ def agree(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5) -> N
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
 
 
+def means(*axes, x="x", output="y"):
+    """LayerNorm spelt out by its means, as before operator set 17; ``e`` and ``square`` are constants."""
+    mean = {"axes": list(axes)}
+    return [
+        *(("ReduceMean", [x], "mean", mean), ("Sub", [x, "mean"], "d", {}), ("Pow", ["d", "square"], "dd", {})),
+        *(("ReduceMean", ["dd"], "var", mean), ("Add", ["var", "e"], "var_e", {}), ("Sqrt", ["var_e"], "root", {})),
+        ("Div", ["d", "root"], output, {}),
+    ]
+
+
 def written(nodes, tensors, shape, path, *, batch="N", opset=18, dtype=1):
     """A file as others might write it: nodes as (operator, inputs, output, attributes), constants by name; input ``x``."""
     import onnx
     from onnx import helper
 
-    made = [helper.make_node(op, i, [o], name=f"n{k}", **a) for k, (op, i, o, a) in enumerate(nodes)]
+    made = [
+        helper.make_node(op, i, o if isinstance(o, list) else [o], name=f"n{k}", **a) for k, (op, i, o, a) in enumerate(nodes)
+    ]
     constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items()]
     given = helper.make_tensor_value_info("x", dtype, [batch, *shape])
-    found = helper.make_tensor_value_info(nodes[-1][2], dtype, ["N"])  # its true shape is for the reader to find
+    found = helper.make_tensor_value_info(made[-1].output[0], dtype, ["N"])  # its true shape is for the reader to find
     graph = helper.make_graph(made, "g", [given], [found], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.save(model, path)

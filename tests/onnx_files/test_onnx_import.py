@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_cases import LARGE, agree, cases, filled, inputs, whole_network, whole_networks, written
+from onnx_cases import LARGE, agree, cases, filled, inputs, means, whole_network, whole_networks, written
 
 import xpnet as xn
 from xpnet.onnx import export, load
@@ -169,3 +169,77 @@ def test_a_fixed_number_of_rows_is_read_as_any(tmp_path, rng):
     nodes = [("Reshape", ["x", "s"], "a", {}), ("MatMul", ["a", "w"], "y", {})]
     written(nodes, {"s": np.array([2, 12]), "w": floats(rng, 12, 3)}, (3, 4), tmp_path / "n.onnx", batch=2)
     assert load(tmp_path / "n.onnx").predict(floats(rng, 7, 3, 4)).shape == (7, 3)
+
+
+NUMBERS = {"e": np.float32(1e-3), "square": np.float32(2)}
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 4, 4)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_layer_norm_by_its_means(shape, scaled, tmp_path, rng):
+    """Of an image as a whole, then of the row that it was flattened to."""
+    nodes = [*means(-3, -2, -1, output="n"), *([("Mul", ["n", "g"], "m", {}), ("Add", ["m", "g"], "o", {})] if scaled else [])]
+    nodes += [("Flatten", ["o" if scaled else "n"], "row", {})]
+    again = means(-1, x="row", output="z")
+    names = {name: f"{name}2" for _, _, name, _ in again if name != "z"}
+    nodes += [(op, [names.get(i, i) for i in inputs], names.get(o, o), a) for op, inputs, o, a in again]
+    nodes += [("MatMul", ["z", "w"], "y", {})]
+    tensors = NUMBERS | {"w": floats(rng, 60 if 3 in shape else 64, 3)} | ({"g": floats(rng, *shape)} if scaled else {})
+    net = judged(nodes, tensors, shape, tmp_path / "n.onnx", rng, opset=16)
+    assert [type(layer).__name__ for layer in net.layers] == ["LayerNorm", "Flatten", "LayerNorm", "Affine"]
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 1, 5), (3, 4, 1), (4, 1, 1), (1, 1, 6)])
+def test_images_with_an_axis_of_length_1(shape, tmp_path, rng):
+    """They are channels first at the output, whatever made them."""
+    judged([("Relu", ["x"], "y", {})], {}, shape, tmp_path / "n.onnx", rng)
+    nodes = [("GlobalAveragePool", ["x"], "a", {}), ("Tanh", ["a"], "y", {})]
+    judged(nodes, {}, shape, tmp_path / "n.onnx", rng)
+
+
+@pytest.mark.parametrize("before", [(20,), (4, 5), (1, 4, 5)])
+def test_rows_made_an_image_of_one_channel(before, tmp_path, rng):
+    """A decoder and an autoencoder."""
+    nodes = [("Flatten", ["x"], "a", {}), ("MatMul", ["a", "w"], "b", {}), ("Reshape", ["b", "s"], "y", {})]
+    judged(nodes, {"w": floats(rng, 20, 20), "s": np.array([-1, 1, 4, 5])}, before, tmp_path / "n.onnx", rng)
+
+
+def test_shapes_are_worked_out(tmp_path, rng):
+    """As tracing writes x.view(n, c * h, w) and more, in a roundabout way."""
+    nodes = [
+        ("Shape", ["x"], "s", {}),
+        ("Slice", ["s", "0", "1"], "n", {}),
+        *((("Slice", ["s", f"{i}", f"{i + 1}"], f"d{i}", {})) for i in (1, 2, 3)),
+        ("Mul", ["d1", "d2"], "ch", {}),
+        ("Add", ["ch", "2"], "more", {}),
+        ("Sub", ["more", "2"], "less", {}),
+        ("Div", ["less", "3"], "third", {}),
+        ("Mod", ["d3", "4"], "one", {}),
+        ("Cast", ["one"], "whole", {"to": 7}),
+        ("ConstantOfShape", ["1"], "zero", {}),
+        ("Cast", ["zero"], "keep", {"to": 7}),
+        ("Concat", ["n", "third", "3", "d3"], "target", {"axis": 0}),
+        ("Reshape", ["x", "target"], "a", {}),
+        ("Concat", ["keep", "third", "whole", "rest"], "back", {"axis": 0}),
+        ("Reshape", ["a", "back"], "b", {}),
+        ("Flatten", ["b"], "c", {}),
+        ("MatMul", ["c", "w"], "y", {}),
+    ]
+    tensors = {str(i): np.array([i]) for i in range(5)} | {"rest": np.array([-1]), "w": floats(rng, 60, 2)}
+    judged(nodes, tensors, (3, 4, 5), tmp_path / "n.onnx", rng)
+
+
+def test_padding_comes_back_as_the_pool_s(tmp_path):
+    net = filled(xn.Sequential(xn.AvgPool2d((3, 2), padding=(0, 1), ceil_mode=True)), (7, 6, 2))
+    export(net, tmp_path / "net.onnx")
+    assert "Pad" in [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+    assert repr(load(tmp_path / "net.onnx")) == repr(net)
+
+
+def test_an_output_whose_shape_is_not_declared(tmp_path):
+    net = filled(xn.Sequential(xn.Affine(3)), (4,))
+    export(net, tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    agree(load(tmp_path / "net.onnx").predict(inputs(net, 3)), net.predict(inputs(net, 3)))

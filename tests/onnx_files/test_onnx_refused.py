@@ -8,19 +8,19 @@ import sys
 
 import numpy as np
 import pytest
-from onnx_cases import filled, written
+from onnx_cases import filled, means, written
 
 import xpnet as xn
 from xpnet.onnx import export, load
 
 onnx = pytest.importorskip("onnx")
 pytestmark = pytest.mark.extras
-IMAGE = (3, 6, 5)
+IMAGE, CUBE = (3, 6, 5), (4, 4, 4)
 GRAPHS = {
     "an operator": (
         [("Sin", ["x"], "y", {})],
         IMAGE,
-        r"node 'n0' \(Sin\): xpnet has no layer for it; read are Add, AveragePool",
+        r"node 'n0' \(Sin\): xpnet has no layer for it; docs/onnx.md lists",
     ),
     "behind others": ([("Relu", ["x"], "a", {}), ("Clip", ["a"], "y", {})], IMAGE, r"node 'n1' \(Clip\): xpnet has no layer"),
     "an attribute": (
@@ -85,8 +85,78 @@ GRAPHS = {
     "broadcasting": (
         [("GlobalAveragePool", ["x"], "a", {}), ("Add", ["x", "a"], "y", {})],
         IMAGE,
-        "they are not added by broadcasting",
+        r"samples \[\(3, 6, 5\), \(3, 1, 1\)\] differ: they are not added by broadcasting",
     ),
+    "sums of two orders": (
+        [("Transpose", ["x"], "a", {"perm": [0, 1, 3, 2]}), ("Add", ["x", "a"], "y", {})],
+        CUBE,
+        r"samples \(4, 4, 4\) have their numbers in two orders",
+    ),
+    "a constant along a transposed axis": (
+        [
+            *(("Conv", ["x", "k"], "a", {}), ("Transpose", ["a"], "b", {"perm": [0, 1, 3, 2]}), ("Add", ["b", "c4"], "q", {})),
+            ("Transpose", ["q"], "y", {"perm": [0, 1, 3, 2]}),
+        ],
+        CUBE,
+        r"\(Add\): xpnet has no layer for a constant alone",
+    ),
+    "a constant along one of two normalised axes": (
+        [
+            *(("Transpose", ["x"], "a", {"perm": [0, 2, 3, 1]}), ("LayerNormalization", ["a", "g"], "b", {"axis": -2})),
+            *(("Transpose", ["b"], "q", {"perm": [0, 3, 1, 2]}), ("Mul", ["q", "c41"], "y", {})),
+        ],
+        CUBE,
+        r"\(Mul\): xpnet has no layer for a constant alone",
+    ),
+    "a constant with more axes": (
+        [("MatMul", ["x", "m"], "a", {}), ("Add", ["a", "c112"], "y", {})],
+        (3,),
+        r"'c112', of the shape \(1, 1, 2\), gives samples of \(2,\) an axis more",
+    ),
+    "nothing with more axes": ([("Mul", ["x", "c111"], "y", {})], (3,), r"'c111', of the shape \(1, 1, 1\), gives samples"),
+    "a bias with more axes": ([("Gemm", ["x", "m", "c112"], "y", {})], (3,), r"'c112' has the shape \(1, 1, 2\), one number"),
+    "a threshold with more axes": (
+        [("Greater", ["x", "c111"], "a", {}), ("Cast", ["a"], "y", {"to": 1})],
+        (3,),
+        r"\(Greater\): xpnet has no layer",
+    ),
+    "rows made images": (
+        [("Reshape", ["x", "image"], "y", {})],
+        (12,),
+        r"its output 'y', \(3, 2, 2\) per sample, is made of rows and taken for images with the channels first",
+    ),
+    "the rows of the example": (
+        [("Reshape", ["x", "two_rows"], "y", {})],
+        IMAGE,
+        r"to \[2, -1\]: .*if 2 was the number of rows at export, x.size\(0\)",
+    ),
+    "arithmetic with rows": (
+        [("Shape", ["x"], "all", {}), ("Mod", ["all", "two"], "t", {}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Mod\): it computes with the number of rows",
+    ),
+    "division by 0": (
+        [("Div", ["two", "zero"], "t", {}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Div\): 'zero' has a 0",
+    ),
+    "arithmetic with weights": (
+        [("Add", ["m", "m"], "t", {}), ("MatMul", ["x", "t"], "y", {})],
+        (3,),
+        "that is not of whole numbers",
+    ),
+    "infinity as a whole number": (
+        [("Cast", ["inf"], "t", {"to": 7}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Cast\): its numbers are no int64",
+    ),
+    "rows as another type": (
+        [("Shape", ["x"], "all", {}), ("Cast", ["all"], "t", {"to": 6}), ("Reshape", ["x", "t"], "y", {})],
+        IMAGE,
+        r"\(Cast\): its numbers are no int32",
+    ),
+    "layer norm over one axis of an image": (means(-1), CUBE, r"\(Div\): its input, \(4, 4, 4\) .* another order than xpnet"),
+    "layer norm over two axes of an image": (means(-2, -1), CUBE, r"\(Div\): its input, \(4, 4, 4\) .* another order"),
     "concatenated pixels": ([("Concat", ["x", "x"], "y", {"axis": 2})], IMAGE, "attribute axis=2 .*xpnet joins channels"),
     "concatenated behind a Flatten": (
         [("Flatten", ["x"], "a", {}), ("Relu", ["a"], "b", {}), ("Concat", ["a", "b"], "y", {"axis": 1})],
@@ -121,6 +191,11 @@ GRAPHS = {
         IMAGE,
         "attribute training_mode=1: 0 is read alone",
     ),
+    "statistics of the batch": (
+        [("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "mean", "var", "mean2", "var2"], {})],
+        IMAGE,
+        "it gives the statistics of the batch: export the model in inference mode",
+    ),
     "a negative variance": (
         [("BatchNormalization", ["x", "s", "s", "s", "neg"], "y", {})],
         IMAGE,
@@ -132,14 +207,32 @@ GRAPHS = {
     "a constant made by size": (
         [("ConstantOfShape", ["big"], "made", {}), ("Add", ["x", "made"], "y", {})],
         (3,),
-        r"\(ConstantOfShape\): xpnet has no layer",
+        r"\(ConstantOfShape\): it makes a constant of the shape \[1000000000, 1000000000\], at most 64",
     ),
     "no dependence": ([("Identity", ["s"], "y", {})], (3,), "its output 'y' does not depend on its input"),
     "huge samples": ([("Relu", ["x"], "y", {})], (2**30, 2**30), "have more than 268,435,456 numbers"),
 }
 FLOATS = {"w": np.ones((2, 3, 2, 2)), "w1": np.ones((2, 3, 2)), "s": np.ones(3), "m": np.ones((3, 2)), "neg": -np.ones(3)}
+FLOATS |= {
+    "k": np.ones((4, 4, 1, 1)),
+    "g": np.ones((4, 4)),
+    "c4": np.ones(4),
+    "c41": np.full((4, 1), 2),
+    "e": 1e-3,
+    "square": 2,
+}
+FLOATS |= {"inf": [np.inf, 1], "c112": np.ones((1, 1, 2)), "c111": np.ones((1, 1, 1))}
 FLOATS |= {"c": np.full((3, 1, 1), 2), "pixels": np.ones((5, 4)), "nan": np.full((3, 2), np.nan)}
-WHOLE = {"r": [-1, 45], "zero": [0], "two": [2], "p": [0, 0, 1, 1, 0, 0, 1, 1], "big": [10**9, 10**9]}
+OPSETS = {"a mean over rows": 17, "statistics of the batch": 13} | dict.fromkeys([n for n in GRAPHS if "layer norm" in n], 16)
+WHOLE = {
+    "image": [-1, 3, 2, 2],
+    "two_rows": [2, -1],
+    "r": [-1, 45],
+    "zero": [0],
+    "two": [2],
+    "p": [0, 0, 1, 1, 0, 0, 1, 1],
+    "big": [10**9, 10**9],
+}
 CONSTANTS = {name: np.float32(value) for name, value in FLOATS.items()} | {name: np.array(n) for name, n in WHOLE.items()}
 CONSTANTS["double"] = np.ones(3)
 
@@ -149,7 +242,7 @@ def test_refused(name, tmp_path):
     nodes, shape, said = GRAPHS[name]
     used = {i for _, inputs, _, _ in nodes for i in inputs}
     tensors = {name: value for name, value in CONSTANTS.items() if name in used}
-    written(nodes, tensors, shape, tmp_path / "n.onnx", opset=17 if name == "a mean over rows" else 18)
+    written(nodes, tensors, shape, tmp_path / "n.onnx", opset=OPSETS.get(name, 18))
     with pytest.raises(ValueError, match=said) as refused:
         load(tmp_path / "n.onnx")
     assert str(refused.value).startswith(f"{tmp_path / 'n.onnx'}: ")

@@ -116,11 +116,36 @@ NETS = {
         lambda: nn.Sequential(nn.Conv2d(3, 4, 4, padding="same"), nn.Conv2d(4, 4, 3, padding="same", groups=2, dilation=2)),
         (3, 6, 7),
     ),
+    "autoencoder": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(30, 30), Function(lambda x: torch.sigmoid(x).view(-1, 1, 5, 6))),
+        (1, 5, 6),
+    ),
+    "decoder": (lambda: nn.Sequential(nn.Linear(3, 30), nn.Unflatten(1, (1, 5, 6))), (3,)),
+    "one pixel": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 7)),
+    "zeros around": (lambda: nn.Sequential(nn.ZeroPad2d((1, 1, 2, 2)), nn.Conv2d(3, 4, 3)), (3, 6, 7)),
+    "pixels as a sequence": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Function(lambda x: x.flatten(2).transpose(1, 2)), nn.Linear(4, 2)),
+        (3, 6, 7),
+    ),
+    "product of lengths": (
+        lambda: nn.Sequential(Function(lambda x: x.view(x.shape[0], x.shape[1] * x.shape[2] * x.shape[3])), nn.Linear(126, 2)),
+        (3, 6, 7),
+    ),
+    "layer norm of a flattened image": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LayerNorm(80), nn.Linear(80, 2)),
+        (3, 6, 7),
+    ),
+    "layer norm of a flattened image, no scale": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LayerNorm(80, elementwise_affine=False), nn.Linear(80, 2)),
+        (3, 6, 7),
+    ),
     "concatenated": (
         lambda: Function(lambda x, a, b: torch.cat([a(x), x, torch.relu(b(x))], 1), nn.Conv2d(3, 4, 1), nn.Conv2d(3, 2, 1)),
         (3, 6, 7),
     ),
 }
+
+LAYER_NORMS = [name for name in NETS if name.startswith("layer norm")]
 
 
 @pytest.fixture(autouse=True)
@@ -190,13 +215,22 @@ def test_normalisation_that_was_not_folded(name, exporter, options, tmp_path):
     assert "BatchNormalization" in ops
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu tanh", "softplus", "step", "sequences", "group norm"])
-@pytest.mark.parametrize(("exporter", "opset"), [(by_dynamo, 18), (by_torchscript, 17), (by_torchscript, 14)])
+@pytest.mark.parametrize("name", ["gelu", "gelu tanh", "softplus", "step", "sequences", "group norm", *LAYER_NORMS])
+@pytest.mark.parametrize(("exporter", "opset"), [(by_dynamo, 18), (by_torchscript, 17), (by_torchscript, 13)])
 def test_older_operator_sets(name, exporter, opset, tmp_path):
     """They spell more out: GELU by the error function or tanh, LayerNorm by its means."""
     make, shape = NETS[name]
     ops = judge(random_statistics(make()), shape, exporter, tmp_path / "net.onnx", opset_version=opset)
     assert not {"Gelu", "GroupNormalization"} & set(ops)
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_training_mode_is_refused(opset, tmp_path):
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    options = {"training": torch.onnx.TrainingMode.TRAINING, "do_constant_folding": False, "opset_version": opset}
+    by_torchscript(net, torch.randn(2, 2, 6, 6), str(tmp_path / "net.onnx"), **options)
+    with pytest.raises(ValueError, match=r"\(BatchNormalization\): (it gives the statistics|attribute training_mode=1)"):
+        load(tmp_path / "net.onnx")
 
 
 @EXPORTERS

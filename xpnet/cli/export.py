@@ -24,12 +24,14 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the file and say what it takes and gives."""
     from xpnet.onnx import export
-    from xpnet.pages import check_target
     from xpnet.saving import load, load_model
 
     if arguments.out.suffix != ".onnx":
         raise ValueError(f"{arguments.out}: the name of an ONNX file ends in .onnx")
-    check_target(arguments.out)
+    if arguments.out.is_dir():
+        raise IsADirectoryError(f"{arguments.out} is a folder: name the file, for instance {arguments.out / 'net.onnx'}")
+    if not arguments.out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{arguments.out}: there is no folder {arguments.out.absolute().parent}; make it first")
     net = load_model(arguments.model).net if arguments.model.is_dir() else load(arguments.model)
     export(net, arguments.out, channels_first=arguments.channels_first)
     given, found = (as_written(shape, arguments.channels_first) for shape in (net.input_shape, net.output_shape))
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def as_written(shape: tuple[int, ...], first: bool) -> str:
     """The shape of a batch in the file: (N, 784)."""
-    from xpnet.onnx.saving import is_image
+    from xpnet.layers.containers import IMAGE_AXES
 
-    sample = (*shape[-1:], *shape[:-1]) if first and is_image(shape) else shape
+    sample = (*shape[-1:], *shape[:-1]) if first and len(shape) == IMAGE_AXES else shape
     return f"(N, {', '.join(map(str, sample))})"

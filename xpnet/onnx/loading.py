@@ -11,18 +11,18 @@ from xpnet import extras
 from xpnet.backends import Device, resolve
 from xpnet.layers import Identity
 from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.network import Sequential
 from xpnet.onnx.read import TABLE
+from xpnet.onnx.read.affine import TO_FIRST
 from xpnet.onnx.read.constants import folded
-from xpnet.onnx.read.file import Refused, opset, parsed
+from xpnet.onnx.read.file import Refused, parsed
 from xpnet.onnx.read.graph import Graph, Node, Step, Value, check_size
 from xpnet.onnx.read.order import Order
 from xpnet.onnx.read.patterns import Match, match
-from xpnet.onnx.saving import FIRST, LAST, LAYOUT, is_image
+from xpnet.onnx.saving import FIRST, LAST, LAYOUT
 
 DTYPES = {1: "float32", 11: "float64"}  # TensorProto.DataType
-TO_LAST = [0, 2, 3, 1]  # the axes of images with the channels last, as they were when they came first
-TO_FIRST = [0, 3, 1, 2]
 
 
 def load(path: str | os.PathLike, device: str | Device = "cpu") -> Sequential:
@@ -47,9 +47,10 @@ def load(path: str | os.PathLike, device: str | Device = "cpu") -> Sequential:
 def _as_network(model: Any, device: Device) -> Sequential:
     onnx = extras.load("onnx", "onnx")
     given, (batch, *dims), dtype = _input(model.graph)
-    graph = Graph(onnx, model.graph, opset(model), batch, np.dtype(dtype))
+    graph = Graph(onnx, model.graph, batch, np.dtype(dtype))
     layout = {entry.key: entry.value for entry in model.metadata_props}.get(LAYOUT)
     graph.values[given] = _given(given, tuple(dims), graph, layout)
+    graph.first = layout not in (FIRST, LAST) and graph.values[given].first
     found = _computed(graph, model.graph)
     steps = _steps(found.step)
     net = Sequential(*([step.layer for step in steps if step.layer is not None] or [Identity()]))
@@ -79,10 +80,11 @@ def _given(name: str, dims: Shape, graph: Graph, layout: str | None) -> Value:
     """The input. Samples of three axes are images, with the channels first unless the file says otherwise."""
     users = [node for node in graph.nodes if name in node.inputs]
     last = layout == LAST or any(node.op == "Transpose" and node.get("perm") == TO_FIRST for node in users)
-    if is_image(dims) and (layout == FIRST or not last):
+    first = layout == FIRST or not last
+    if len(dims) == IMAGE_AXES and first:
         shape = (*dims[1:], dims[0])
-        return Value(Step(None, None, check_size(shape)), dims, Order.first(shape))
-    return Value(Step(None, None, check_size(dims)), dims, Order.same(int(np.prod(dims, dtype=object))))
+        return Value(Step(None, None, check_size(shape)), dims, Order.first(shape), first)
+    return Value(Step(None, None, check_size(dims)), dims, Order.same(int(np.prod(dims, dtype=object))), first)
 
 
 def _computed(graph: Graph, proto: Any) -> Value:
@@ -107,13 +109,13 @@ def _read(node: Node, graph: Graph, spelt: Match | None) -> None:
     """Enter what a node computes, a value or a constant; ``spelt`` is what it ends the spelling of."""
     name = node.outputs[0]
     if spelt is not None:
-        graph.values[name] = graph.value_of(spelt.x, node).then(spelt.layer(), node)
+        graph.values[name] = spelt.read(graph.value_of(spelt.x, node), node)
     elif (constant := folded(node, graph)) is not None:
         graph.constants[name] = constant
     elif node.op in TABLE:
         graph.values[name] = TABLE[node.op](node, graph)
     elif node.op != "Constant":
-        node.refuse(f"xpnet has no layer for it; read are {', '.join(sorted(TABLE))}")
+        node.refuse("xpnet has no layer for it; docs/onnx.md lists the operators that are read")
 
 
 def _needed(output: str, graph: Graph) -> tuple[dict[str, Match], set[str]]:
@@ -135,12 +137,16 @@ def _needed(output: str, graph: Graph) -> tuple[dict[str, Match], set[str]]:
 
 def _in_xpnet_s_layout(x: Value, name: str) -> Value:
     """The output, channels last if it is an image."""
-    shape = (*x.dims[1:], *x.dims[:1])
-    if is_image(x.dims) and x.order == Order.first(shape) and (x.shape == shape or not x.order.is_same):
-        return x.reshaped(shape)
+    if x.is_first:
+        return x.reshaped((*x.dims[1:], *x.dims[:1]))
     if not x.order.is_same:
         raise Refused(
             f"its output {name!r} has the numbers of an image in an order that xpnet does not have: end before Flatten"
+        )
+    if len(x.dims) == IMAGE_AXES and x.first and x.shape != x.dims:
+        raise Refused(
+            f"its output {name!r}, {x.dims} per sample, is made of rows and taken for images with the channels first, "
+            f"which xpnet has last: end before they are made, or transpose them"
         )
     return x.reshaped(x.dims)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import extras
-from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.network import Sequential
 from xpnet.onnx.write import TABLE, Graph, Value
 from xpnet.saving.atomic import write_atomically
@@ -41,9 +41,9 @@ def as_model(net: Sequential, channels_first: bool = False) -> Any:
     if (size := parameters.value.nbytes + parameters.state.nbytes) > LARGEST:
         raise ValueError(f"export: the parameters take {size:,} bytes, an ONNX file holds at most 2 GB; nothing was written")
     graph = Graph(onnx, TABLE, parameters.snapshot(), parameters.dtype)
-    given = Value("input", net.input_shape, channels_first and is_image(net.input_shape))
+    given = Value("input", net.input_shape, channels_first and len(net.input_shape) == IMAGE_AXES)
     found = graph.layer(net, given, "")
-    found = named(graph.placed(found, first=channels_first and is_image(found.shape)), "output", graph)
+    found = named(graph.placed(found, first=channels_first and len(found.shape) == IMAGE_AXES), "output", graph)
     return _model(onnx, graph, given, found, FIRST if channels_first else LAST)
 
 
@@ -53,11 +53,6 @@ def named(x: Value, name: str, graph: Graph) -> Value:
         x = graph.node("Identity", x, "")
     graph.nodes[-1].output[0] = name
     return x._replace(name=name)
-
-
-def is_image(shape: Shape) -> bool:
-    """Whether samples are (height, width, channels)."""
-    return len(shape) == 3
 
 
 def _model(onnx: Any, graph: Graph, given: Value, found: Value, layout: str) -> Any:

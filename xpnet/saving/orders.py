@@ -13,10 +13,10 @@ import numpy as np
 
 from xpnet import layers
 from xpnet.layers.base import Layer, Shape
-from xpnet.layers.containers import Branches, Chain
+from xpnet.layers.containers import IMAGE_AXES, Branches, Chain
 from xpnet.parameters import Parameter
 
-IMAGE = 3  # axes of a sample: height, width, channels
+IMAGE = IMAGE_AXES
 
 
 class NoPyTorchOrder(ValueError):

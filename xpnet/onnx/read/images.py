@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from xpnet import layers
 from xpnet.layers.base import Shape
+from xpnet.layers.containers import IMAGE_AXES
 from xpnet.layers.convolution.geometry import Pair, axis
 from xpnet.onnx.read.graph import Graph, Node, Operator, Value
 from xpnet.onnx.read.order import Order
@@ -57,29 +59,56 @@ def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations
 
 def max_pool(node: Node, graph: Graph) -> Value:
     node.only(storage_order=0)
-    return pooled(node, graph, layers.MaxPool2d)
+    return pooled(node, image(node, graph), layers.MaxPool2d)
 
 
 def average_pool(node: Node, graph: Graph) -> Value:
-    counts, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
-    if counts and pads[:2] != pads[2:]:
+    """Where zeros were put around the image before, they are padding that counts."""
+    counted, pads = bool(node.get("count_include_pad", 0)), numbers(node, "pads", 0, sides=4)
+    if counted and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
-    return pooled(node, graph, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counts, **k))
+    x = image(node, graph)
+    inside = None if counted or any(pads[:2]) else without_padding(x, numbers(node, "kernel_shape", 1))
+    return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counted, **k), inside)
 
 
-def pooled(node: Node, graph: Graph, make: Any) -> Value:
+def without_padding(x: Value, kernel: Shape) -> tuple[Value, Shape] | None:
+    """What was padded to ``x``, and by how much on either side, if no more than a pool may."""
+    step = x.step
+    if not isinstance(step.layer, layers.RandomCrop) or step.before is None:
+        return None
+    shape = step.before.shape
+    added = [n - m for n, m in zip(step.shape[:2], shape[:2], strict=True)]
+    if any(n < 0 or n % 2 or n > k for n, k in zip(added, kernel, strict=True)):
+        return None
+    before = x._replace(step=step.before, dims=(shape[2], *shape[:2]), order=Order.first(shape))
+    return before, (added[0] // 2, added[1] // 2)
+
+
+def pooled(node: Node, x: Value, make: Any, inside: tuple[Value, Shape] | None = None) -> Value:
     """With the ceil mode that gives the file's windows: padding behind may stand for it."""
     node.only(auto_pad="NOTSET", dilations=[1, 1])
-    x = image(node, graph)
     kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
-    about = zip(x.dims[1:], kernel, strides, pads[:2], pads[2:], strict=True)
-    windows = tuple(count(*along, ceil=bool(node.get("ceil_mode", 0))) for along in about)
+    windows = counts(x.dims[1:], kernel, strides, pads[:2], pads[2:], ceil=bool(node.get("ceil_mode", 0)))
     stride = None if strides == kernel else short(strides)
-    either = [make(short(kernel), stride=stride, padding=short(pads[:2]), ceil_mode=ceil) for ceil in (False, True)]
-    found = next((y for layer in either if (y := of_channels(x, layer, node)).dims[1:] == windows), None)
+    tries = [(x, pads[:2], make)] if inside is None else [(*inside, layers.AvgPool2d), (x, pads[:2], make)]
+    fitting = (
+        (of, padding, pool, ceil)
+        for of, padding, pool in tries
+        for ceil in (False, True)
+        if counts(of.dims[1:], kernel, strides, padding, padding, ceil) == windows
+    )
+    found = next(fitting, None)
     if found is None:
         node.refuse(f"attribute pads={list(pads)}: xpnet's windows are not those")
-    return found
+    of, padding, pool, ceil = found
+    return of_channels(of, pool(short(kernel), stride=stride, padding=short(padding), ceil_mode=ceil), node)
+
+
+def counts(lengths: Shape, kernel: Shape, strides: Shape, before: Shape, after: Shape, ceil: bool) -> Shape:
+    """Windows along both axes."""
+    about = zip(lengths, kernel, strides, before, after, strict=True)
+    return tuple(count(*along, ceil=ceil) for along in about)
 
 
 def count(length: int, kernel: int, stride: int, before: int, after: int, ceil: bool) -> int:
@@ -97,7 +126,7 @@ def reduce_mean(node: Node, graph: Graph) -> Value:
     """Over height and width."""
     x, axes = graph.value(node), graph.integers(node, "axes", 1) or []
     over = sorted(node.axis(n, x) for n in axes)
-    if len(x.dims) != 3 or over not in ([2, 3], [1, 2]):
+    if len(x.dims) != IMAGE_AXES or over not in ([2, 3], [1, 2]):
         node.refuse(f"axes {axes} of {('N', *x.dims)}: xpnet has the mean over an image's height and width")
     x = image(node, graph) if over == [2, 3] else x.as_it_is(node)
     return mean_of_pixels(x, node, keep=bool(node.get("keepdims", 1)), last=over == [1, 2])
@@ -106,7 +135,7 @@ def reduce_mean(node: Node, graph: Graph) -> Value:
 def mean_of_pixels(x: Value, node: Node, *, keep: bool, last: bool = False) -> Value:
     channels = x.shape[-1]
     dims = ((1, 1, channels) if last else (channels, 1, 1)) if keep else (channels,)
-    return x.then(layers.GlobalAvgPool2d(), node, dims, Order.same(channels))
+    return x.then(layers.GlobalAvgPool2d(), node, dims, Order.same(channels))._replace(first=not last)
 
 
 def crop(node: Node, graph: Graph) -> Value:
@@ -146,24 +175,22 @@ def pad(node: Node, graph: Graph) -> Value:
 
 def shown(x: Value, starts: list[int], size: list[int], node: Node) -> Value:
     """Images from these places on, as large as this: RandomCrop if it is the middle, with as much padding as that takes."""
-    if len(x.dims) != 3 or min(size) < 1:
+    if len(x.dims) != IMAGE_AXES or min(size) < 1:
         node.refuse(f"from {starts} on {size} of {x.dims}: parts of images are read alone")
-    last = x.order.is_same and (x.shape == x.dims or x.order != Order.first((*x.dims[1:], x.dims[0])))
-    x = x.reshaped(x.dims) if last else x.channels_first(node)
-    pixels, channels = (slice(0, 2), 2) if last else (slice(1, 3), 0)
+    first = x.is_first
+    x = x.channels_first(node) if first else x.as_it_is(node)
+    pixels, channels = (slice(1, 3), 0) if first else (slice(0, 2), 2)
     part, spare = tuple(size[pixels]), [a - b for a, b in zip(x.dims[pixels], size[pixels], strict=True)]
     if [n // 2 for n in spare] != starts[pixels] or starts[channels] or size[channels] != x.shape[2]:
         node.refuse(f"from {starts} on {size} of {x.dims}: xpnet's RandomCrop shows the middle")
     layer = layers.RandomCrop(short(part), padding=max(0, *(-(n // 2) for n in spare)))
-    if last:
-        return x.then(layer, node, tuple(size), Order.same(int(np.prod(size))))
-    return of_channels(x, layer, node)
+    return of_channels(x, layer, node) if first else x.then(layer, node, tuple(size), Order.same(math.prod(size)))
 
 
 def image(node: Node, graph: Graph) -> Value:
     """The first input as images; refused where it is none, or larger than any."""
     x = graph.value(node)
-    if len(x.dims) != 3 or max(x.dims[1:]) > LARGEST:
+    if len(x.dims) != IMAGE_AXES or max(x.dims[1:]) > LARGEST:
         node.refuse(f"it takes images (N, channels, height, width), here samples are {x.dims}")
     return x.channels_first(node)
 
@@ -172,7 +199,7 @@ def of_channels(x: Value, layer: layers.Layer, node: Node, arrays: Mapping[str, 
     """A layer that makes images of images."""
     found = x.then(layer, node, arrays=arrays)
     height, width, channels = found.shape
-    return found._replace(dims=(channels, height, width), order=Order.first(found.shape))
+    return found._replace(dims=(channels, height, width), order=Order.first(found.shape), first=True)
 
 
 def numbers(node: Node, name: str, least: int, *, sides: int = 2) -> Shape:

@@ -27,9 +27,11 @@ def add(node: Node, graph: Graph) -> Value:
 def added(node: Node, graph: Graph) -> Value:
     """Residual where there are two branches, Add where there are more or both are the same."""
     first, *others = (graph.value(node, i) for i in range(len(node.inputs)))
-    if any((x.dims, x.order) != (first.dims, first.order) for x in others):
+    if any(x.dims != first.dims for x in others):
+        node.refuse(f"samples {[x.dims for x in (first, *others)]} differ: they are not added by broadcasting")
+    if any(x.order != first.order for x in others):
         node.refuse(
-            f"samples {[x.dims for x in (first, *others)]} differ, or their axes do: they are not added by broadcasting"
+            f"samples {first.dims} have their numbers in two orders: one is of an image that was flattened or transposed"
         )
     values = [first, *(x.reshaped(first.shape) for x in others)]
     start, branches = parted([x.step for x in values])
@@ -40,7 +42,7 @@ def added(node: Node, graph: Graph) -> Value:
         layer = layers.Add(*map(as_layer, branches))
     else:
         return first
-    return joined(start, layer, branches, first.shape, node, first.dims, first.order)
+    return first._replace(step=joined(start, layer, branches, first.shape, node))
 
 
 def concat(node: Node, graph: Graph) -> Value:
@@ -60,7 +62,8 @@ def concat(node: Node, graph: Graph) -> Value:
     start, branches = parted([x.step for x in values])
     shape = (*values[0].shape[:-1], sum(x.shape[-1] for x in values))
     dims, order = ((shape[-1], *shape[:-1]), Order.first(shape)) if first else (shape, Order.same(math.prod(shape)))
-    return joined(start, layers.Concatenate(*map(as_layer, branches)), branches, shape, node, dims, order)
+    step = joined(start, layers.Concatenate(*map(as_layer, branches)), branches, shape, node)
+    return Value(step, dims, order, first)
 
 
 def parted(steps: list[Step]) -> tuple[Step, list[list[Step]]]:
@@ -84,13 +87,13 @@ def as_layer(branch: list[Step]) -> Layer:
     return found[0] if len(found) == 1 else Sequential(*found) if found else layers.Identity()
 
 
-def joined(start: Step, layer: Layer, branches: list[list[Step]], shape: Shape, node: Node, dims: Shape, order: Order) -> Value:
+def joined(start: Step, layer: Layer, branches: list[list[Step]], shape: Shape, node: Node) -> Step:
     """A layer made of branches; refused where two of them hold the same node."""
     inside = tuple(step for branch in branches for step in branch)
     nodes = frozenset((node.outputs[0],)).union(*(step.nodes for step in inside))
     if len(nodes) != 1 + sum(len(step.nodes) for step in inside):
         node.refuse("two branches share a node that neither begins with: xpnet has chains and branches, no other graphs")
-    return Value(Step(start, layer, check_size(shape), nodes, inside=inside), dims, order)
+    return Step(start, layer, check_size(shape), nodes, inside=inside)
 
 
 def with_constant(node: Node, graph: Graph) -> Value:
@@ -100,6 +103,8 @@ def with_constant(node: Node, graph: Graph) -> Value:
     if len(node.inputs) != 2 or (i == 1 and node.op in ("Sub", "Div")):
         node.refuse("of a constant and a tensor xpnet has the sum and the product")
     number = graph.weights(node, 1 - i)
+    if number.ndim > len(x.dims) + 1:
+        node.refuse(f"{node.inputs[1 - i]!r}, of the shape {number.shape}, gives samples of {x.dims} an axis more")
     if (number == (node.op in ("Mul", "Div"))).all() and number.size == 1:
         return x  # adds 0 or multiplies by 1
     of, other = x.step, per_channel(x, number, node)
@@ -118,12 +123,13 @@ def per_channel(x: Value, number: np.ndarray, node: Node) -> np.ndarray:
     """A constant in the shape of the last layer's bias or scale; refused where it has none, or of another shape."""
     layer, rank = x.step.layer, len(x.dims)
     first = rank > 1 and x.order == Order.first((*x.dims[1:], *x.dims[:1])) and x.shape == (*x.dims[1:], *x.dims[:1])
-    if not isinstance(layer, (layers.Affine, layers.Conv2d, *SCALED)) or not (first or x.shape == x.dims):
+    axes = layer.axes if isinstance(layer, layers.LayerNorm) else 1
+    alike = axes in (1, rank) if first else x.shape == x.dims and (x.order.is_same or rank == 1)
+    if not isinstance(layer, (layers.Affine, layers.Conv2d, *SCALED)) or not alike:
         node.refuse(
             "xpnet has no layer for a constant alone: it is read as bias or scale of the affine map, convolution or "
             "normalisation before it"
         )
-    axes = layer.axes if isinstance(layer, layers.LayerNorm) else 1
     needed = (x.dims if axes == rank else x.dims[:1]) if first else x.dims[rank - axes :]
     spread = (*needed, *(1,) * (rank - axes)) if first else needed
     shape = number.shape

@@ -14,6 +14,8 @@ from xpnet.onnx.read.order import Order
 def batch_normalization(node: Node, graph: Graph) -> Value:
     """ONNX's momentum is the share that stays."""
     node.only(training_mode=0)
+    if any(node.outputs[1:]):  # how operator set 13 says that it is training
+        node.refuse("it gives the statistics of the batch: export the model in inference mode")
     x = graph.value(node).channels_first(node)
     channels = x.shape[-1:]
     names = ("gamma", "beta", "mean", "variance")
@@ -27,21 +29,29 @@ def batch_normalization(node: Node, graph: Graph) -> Value:
 
 
 def layer_normalization(node: Node, graph: Graph) -> Value:
-    """Over all axes of a sample in either layout, else with channels last."""
     x = graph.value(node)
     axes = len(x.dims) + 1 - node.axis(node.get("axis", -1), x)
     if axes > len(x.dims):
         node.refuse(f"attribute axis={node.get('axis')} is the batch's")
+    gamma = graph.weights(node, 1, x.dims[len(x.dims) - axes :])
+    beta = graph.weights(node, 2, gamma.shape) if graph.has(node, 2) else np.zeros_like(gamma)
+    return normalised(x, axes, node, node.get("epsilon", 1e-5), gamma, beta)
+
+
+def normalised(
+    x: Value, axes: int, node: Node, epsilon: float, gamma: np.ndarray | None = None, beta: np.ndarray | None = None
+) -> Value:
+    """LayerNorm over all axes of a sample in either layout, else with channels last; ``gamma`` and ``beta`` both or neither."""
     images = (*x.dims[1:], *x.dims[:1])
     whole = axes == len(x.dims) > 1 and x.order == Order.first(images) and (x.shape == images or not x.order.is_same)
     x = x.channels_first(node) if whole else x.as_it_is(node)
-    gamma = graph.weights(node, 1, x.dims[len(x.dims) - axes :])
-    beta = graph.weights(node, 2, gamma.shape) if graph.has(node, 2) else np.zeros_like(gamma)
+    if gamma is None or beta is None:
+        return x.then(layers.LayerNorm(axes, epsilon=epsilon, affine=False), node)
     if whole:
         gamma, beta = np.moveaxis(gamma, 0, -1), np.moveaxis(beta, 0, -1)
     elif len(x.dims) == 1:
         gamma, beta = x.of_features(gamma), x.of_features(beta)
-    return x.then(layers.LayerNorm(axes, epsilon=node.get("epsilon", 1e-5)), node, arrays={"gamma": gamma, "beta": beta})
+    return x.then(layers.LayerNorm(axes, epsilon=epsilon), node, arrays={"gamma": gamma, "beta": beta})
 
 
 def group_normalization(node: Node, graph: Graph) -> Value:

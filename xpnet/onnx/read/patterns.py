@@ -10,7 +10,8 @@ from typing import NamedTuple
 from xpnet import layers
 from xpnet.layers.base import Layer
 from xpnet.layers.gelu import TANH_CUBE, TANH_SCALE
-from xpnet.onnx.read.graph import Graph, Node
+from xpnet.onnx.read.graph import Graph, Node, Value
+from xpnet.onnx.read.normalization import normalised
 
 CLOSE = 1e-4  # relative; constants are written in float32 or shorter
 DEEP = 4  # factors of factors
@@ -18,10 +19,15 @@ FLOATS = (1, 11)  # TensorProto.DataType
 
 
 class Match(NamedTuple):
-    """What several nodes come to: a layer, and the tensor that it is given."""
+    """What several nodes come to: how the value behind them is made, and the tensor that it is made of."""
 
-    layer: Callable[[], Layer]
+    read: Callable[[Value, Node], Value]
     x: str
+
+    @classmethod
+    def pointwise(cls, layer: Layer, x: str) -> Match:
+        """A layer that takes any shape in any order."""
+        return cls(lambda value, node: value.then(layer, node), x)
 
 
 def match(node: Node, graph: Graph) -> Match | None:
@@ -48,13 +54,13 @@ def half_of_gelu(name: str, graph: Graph) -> Match | None:
         return None
     factor, x = times_number(node.inputs[0], graph)
     if node.op == "Erf":
-        return Match(layers.GELU, x) if close(factor, math.sqrt(0.5)) else None
+        return Match.pointwise(layers.GELU(), x) if close(factor, math.sqrt(0.5)) else None
     under = graph.producers.get(x)
     if under is None or under.op != "Add" or not close(factor, TANH_SCALE):
         return None
     pairs = (under.inputs, under.inputs[::-1])
     found = next((x for x, cube in pairs if is_product(cube, TANH_CUBE, {x: 3}, graph, x)), None)
-    return Match(lambda: layers.GELU("tanh"), found) if found is not None else None
+    return Match.pointwise(layers.GELU("tanh"), found) if found is not None else None
 
 
 def silu(node: Node, graph: Graph) -> Match | None:
@@ -62,7 +68,7 @@ def silu(node: Node, graph: Graph) -> Match | None:
     for x, gate in (node.inputs, node.inputs[::-1]):
         under = graph.producers.get(gate)
         if under is not None and under.op == "Sigmoid" and under.inputs == [x]:
-            return Match(layers.SiLU, x)
+            return Match.pointwise(layers.SiLU(), x)
     return None
 
 
@@ -74,7 +80,7 @@ def softplus(node: Node, graph: Graph) -> Match | None:
         return None
     threshold = graph.number(test.inputs[1])
     fits = test.inputs[0] == x and under.inputs == [x] and threshold is not None and threshold >= 15
-    return Match(layers.Softplus, x) if fits else None
+    return Match.pointwise(layers.Softplus(), x) if fits else None
 
 
 def step(node: Node, graph: Graph) -> Match | None:
@@ -82,7 +88,7 @@ def step(node: Node, graph: Graph) -> Match | None:
     test = graph.producers.get(node.inputs[0])
     if test is None or test.op != "Greater" or graph.number(test.inputs[1]) != 0 or node.get("to") not in FLOATS:
         return None
-    return Match(layers.Step, test.inputs[0])
+    return Match.pointwise(layers.Step(), test.inputs[0])
 
 
 def layer_norm(node: Node, graph: Graph) -> Match | None:
@@ -99,7 +105,7 @@ def layer_norm(node: Node, graph: Graph) -> Match | None:
         is_product(again.inputs[0], 1, {node.inputs[0]: 2}, graph, node.inputs[0])
         and last_axes(square, again.inputs[0], graph) == over
     )
-    return Match(lambda: layers.LayerNorm(over, epsilon=epsilon, affine=False), x) if fits else None
+    return Match(lambda value, last: normalised(value, over, last, epsilon), x) if fits else None
 
 
 def last_axes(name: str, x: str, graph: Graph) -> int | None:

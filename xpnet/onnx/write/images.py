@@ -43,7 +43,7 @@ def avg_pool2d(layer: layers.AvgPool2d, x: Value, graph: Graph, path: str) -> Va
     counts = layer.count_include_pad and any(padding)
     if counts and any(a.after > p for a, p in zip(axes, padding, strict=True)):
         x = padded(x, graph, path, padding, padding)
-        axes = tuple(a._replace(before=0, after=a.after - p) for a, p in zip(axes, padding, strict=True))
+        axes = tuple(a._replace(before=0, after=max(a.after - p, 0)) for a, p in zip(axes, padding, strict=True))
         counts = False
     return graph.node("AveragePool", x, path, shape=shape, count_include_pad=int(counts), **windows(axes))
 
