@@ -95,7 +95,12 @@ LONG_ON_SIM = (
     "book_table.py",
     "vanishing_gradients.py",
     "grid_search.py",
-)  # four seconds or more each, in the short forms
+    "conv_nets.py",
+    "slide_code.py",
+    "which_color.py",
+    "learning_slowly.py",
+    "overfitting.py",
+)  # two seconds or more each, in the short forms
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

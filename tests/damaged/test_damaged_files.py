@@ -1,4 +1,4 @@
-"""Files of every kind that is read, damaged in a hundred ways (two thousand with ``--slow``), none of which does harm.
+"""Files of every kind that is read, damaged in forty ways (two thousand with ``--slow``), none of which does harm.
 
 Each file is read, or refused by one line that names it: no crash, no hang, no more than 2 GB, nothing unpickled, and
 predictions that were there before stay. They are read in a process of their own, whose memory and time are limited.
@@ -34,11 +34,11 @@ def read_damaged(kind: str, n: int, folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_damaged_files(kind, tmp_path):
-    found = read_damaged(kind, 100, tmp_path)
+def test_a_few_damaged_files(kind, tmp_path):
+    found = read_damaged(kind, 40, tmp_path)
     assert found["wrong_ones"] == []
     assert found["read"] >= 1  # the whole one
-    assert found["refused"] >= 50
+    assert found["refused"] >= 20
 
 
 @pytest.mark.slow

@@ -45,7 +45,8 @@ def resumed(folder: Path, stop: int, device: Any, every: int | None, options: di
 def test_stopped_anywhere_it_ends_in_the_same_bytes(device, rule: str, tmp_path: Path) -> None:
     whole = trainer(device, optimizer=RULES[rule])
     whole.fit(X, Y, **FIT)
-    for stop, every in ((1, 1), (4, 3), (5, None), (6, 1), (6, None), (13, 3), (20, 3)):
+    stops = ((1, 1), (4, 3), (5, None), (6, 1), (6, None), (13, 3), (20, 3))
+    for stop, every in stops if device.kind == "cpu" else stops[3:6]:
         found = resumed(tmp_path / f"{stop} {every}", stop, device, every, FIT, optimizer=RULES[rule])
         assert everything(found) == everything(whole), (stop, every)
 
@@ -55,7 +56,7 @@ def test_with_every_option_of_fit(device, name: str, tmp_path: Path) -> None:
     options = {**FIT, **OPTIONS[name]}
     whole = trainer(device)
     whole.fit(X, Y, **options)
-    for stop in {1, 3, whole.optimizer.steps - 1}:
+    for stop in {1, 3, whole.optimizer.steps - 1} if device.kind == "cpu" else {3}:
         found = resumed(tmp_path / str(stop), stop, device, 2, options)
         assert everything(found) == everything(whole), stop
 
