@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from predict_helpers import error_of, predicted, run
 
 import xpnet as xn
-from xpnet.cli import main
 
 HEADER = ["size", "colour", "price"]
 
@@ -30,10 +29,6 @@ def write(path: Path, rows: list[list[str]], header: list[str] | None = None) ->
     return path
 
 
-def run(*arguments: str | Path) -> int:
-    return main([str(a) for a in arguments])
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Three nets: ``price`` (regression, by name), ``colour`` (classes), ``plain`` (no header, the target in column 0)."""
@@ -45,20 +40,6 @@ def folder(tmp_path_factory) -> Path:
     plain = write(folder / "plain.csv", [[p, s, str(int(s) % 4)] for s, _, p in ROWS])
     assert run("train", plain, "--target", "0", "--save", folder / "plain", *options) == 0
     return folder
-
-
-def predicted(capsys) -> tuple[list[dict[str, str]], str]:
-    """The rows on standard output, and standard error."""
-    out, error = capsys.readouterr()
-    return list(csv.DictReader(io.StringIO(out))), error
-
-
-def error_of(capsys) -> str:
-    out, error = capsys.readouterr()
-    assert out == ""
-    assert error.startswith("xpnet predict: ")
-    assert error.count("\n") == 1
-    return error
 
 
 def test_numbers_in_the_targets_unit_with_the_score(capsys, folder, tmp_path):

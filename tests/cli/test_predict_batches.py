@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from predict_helpers import run
 
 import xpnet as xn
-from xpnet.cli import main
 
 LINES = [(i % 10, ("red", "blue", "green")[i % 3], 1000 * (i % 10) + 500 * (i % 3)) for i in range(90)]
-
-
-def run(*arguments: str | Path) -> int:
-    return main([str(a) for a in arguments])
 
 
 def table(path: Path, lines: list[tuple] = LINES) -> Path:

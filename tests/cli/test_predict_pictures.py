@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dataset_helpers import synthetic
 from dataset_helpers import write as write_idx
+from predict_helpers import error_of, predicted, run
 
 import xpnet as xn
-from xpnet.cli import main
 from xpnet.datasets.photographs import read_colour, read_grey
 
 pytestmark = pytest.mark.extras
 Image = pytest.importorskip("PIL.Image")
-
-
-def run(*arguments: str | Path) -> int:
-    return main([str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +39,6 @@ def drawn() -> np.ndarray:
     page = np.full((90, 60), 255, np.uint8)
     page[20:70, 26:34] = 0
     return page
-
-
-def predicted(capsys) -> tuple[list[dict[str, str]], str]:
-    out, error = capsys.readouterr()
-    return list(csv.DictReader(io.StringIO(out))), error
-
-
-def error_of(capsys) -> str:
-    out, error = capsys.readouterr()
-    assert out == ""
-    assert error.count("\n") == 1
-    return error
 
 
 def test_a_drawn_digit_is_read_and_it_is_said_how(capsys, nets, tmp_path):

@@ -165,3 +165,10 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path: Pa
     assert main([*TRAIN, str(tmp_path / "net")]) == 1
     assert "cannot be made" in capsys.readouterr().err
     assert not (tmp_path / "net").exists()
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, capsys) -> None:
+    for wrong in (("--learning-rate", "-1"), ("--batch-size", "-3"), ("--epochs", "0"), ("--device", "nonsense")):
+        assert main([*TRAIN, str(tmp_path / "net"), *wrong]) == 1
+        assert not (tmp_path / "net").exists(), wrong
+    assert main([*TRAIN, str(tmp_path / "net"), "--epochs", "1"]) == 0

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         seed=arguments.seed,
         dtype=arguments.dtype,
         metrics=metrics(job),
-        callbacks=[printer(epochs, keeper)],
+        callbacks=[beginning(arguments, keeper, epochs), printer(epochs)],
     )
     print(f"{job.said}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
     if arguments.dataset not in PICTURES:
@@ -177,16 +177,29 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def kept(arguments: argparse.Namespace, job: Prepared) -> Checkpoints | None:
-    """The checkpoints of the run, if it is kept at all: then its folder is made."""
+    """The checkpoints of the run, if it is kept at all."""
     import xpnet as xn
     from xpnet.saving.models import about
 
     if arguments.save is None:
         return None
-    keeper = xn.Checkpoints(arguments.save, about=about(job.inputs, job.target, Path(arguments.dataset).name))
-    if arguments.resume is None:
-        runs.begin(arguments)
-    return keeper
+    return xn.Checkpoints(arguments.save, about=about(job.inputs, job.target, Path(arguments.dataset).name))
+
+
+def beginning(arguments: argparse.Namespace, keeper: Checkpoints | None, epochs: int) -> Callback:
+    """A callback that, now that all has been checked, puts the options into the run's folder, or says where it goes on."""
+    import xpnet as xn
+
+    class Beginning(xn.Callback):
+        def begin(self, trainer: Trainer) -> None:
+            if keeper and arguments.resume is None:
+                runs.begin(arguments)
+            elif keeper and keeper.resumed_from:
+                ended = trainer.epoch >= epochs or keeper.ended
+                why = f"; it had ended after {trainer.epoch} epochs" if ended else ""
+                print(f"going on from {keeper.resumed_from}{why}", flush=True)
+
+    return Beginning()
 
 
 def save(folder: str, trainer: Trainer, job: Prepared, keeper: Checkpoints) -> None:
@@ -206,27 +219,17 @@ def chosen_epochs(arguments: argparse.Namespace, rows: int) -> int:
     return PICTURES.get(arguments.dataset) or max(1, min(MOST_EPOCHS, UPDATES // steps))
 
 
-def printer(epochs: int, keeper: Checkpoints | None) -> Callback:
-    """A callback that says where training goes on, and prints a line for each epoch, or for every second, third, ...
-
-    No more than 60 are printed.
-    """
+def printer(epochs: int) -> Callable[[Trainer, dict[str, Any]], None]:
+    """A callback that prints a line for each epoch, or for every second, third, ... so that no more than 60 are printed."""
     import xpnet as xn
 
     every = -(-epochs // LINES)
 
-    class Printer(xn.Callback):
-        def begin(self, trainer: Trainer) -> None:
-            if keeper and keeper.resumed_from:
-                ended = trainer.epoch >= epochs or keeper.ended
-                why = f"; it had ended after {trainer.epoch} epochs" if ended else ""
-                print(f"going on from {keeper.resumed_from}{why}", flush=True)
+    def print_some(trainer: Trainer, record: dict[str, Any]) -> None:
+        if record["epoch"] % every == 0 or record["epoch"] == epochs:
+            xn.print_epoch(trainer, record)
 
-        def __call__(self, trainer: Trainer, record: dict[str, Any]) -> None:
-            if record["epoch"] % every == 0 or record["epoch"] == epochs:
-                xn.print_epoch(trainer, record)
-
-    return Printer()
+    return print_some
 
 
 def report(trainer: Trainer, job: Prepared) -> str:

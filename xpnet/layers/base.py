@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xpnet.backends.device import Array, Device
@@ -183,7 +183,7 @@ def _names(signature: inspect.Signature) -> str:
     return str(inspect.Signature([p.replace(annotation=p.empty, default=p.empty) for p in own]))[1:-1]
 
 
-def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+def _read_arguments(cls: type) -> dict[str, inspect.Parameter]:
     """Named parameters of a constructor; ``**options`` stands for those of the base class."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
@@ -195,6 +195,9 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
             if not any(p.kind == p.VAR_KEYWORD for p in own):
                 break
     return found
+
+
+_arguments: Callable[[type], dict[str, inspect.Parameter]] = functools.cache(_read_arguments)  # of a class, read once
 
 
 def _same(a: Any, b: Any) -> bool:

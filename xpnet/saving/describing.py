@@ -68,13 +68,14 @@ def describe(value: Any) -> Any:
 
 def configuration(part: Any) -> dict[str, Any]:
     """What an object's constructor was given, children included, by name."""
-    children, config = _varargs(type(part)), part.config() if isinstance(part, Configured) else {}
+    kind: Any = type(part)
+    children, config = _varargs(kind), part.config() if isinstance(part, Configured) else {}
     if children and hasattr(part, children):
         config = {children: getattr(part, children), **config}
     found = {name: describe(item) for name, item in config.items()}
-    if _class_name(type(part))[0] == OWN:
-        for missing in _constructor(type(part)) - found.keys():
-            found[missing] = {LOST: f"{type(part).__name__} does not keep {missing}, as an attribute of that name"}
+    if _class_name(kind)[0] == OWN:
+        for missing in _constructor(kind) - found.keys():
+            found[missing] = {LOST: f"{kind.__name__} does not keep {missing}, as an attribute of that name"}
     return found
 
 
@@ -161,15 +162,17 @@ def _class_name(kind: type) -> str:
     return kind.__name__ if KINDS.get(kind.__name__) is kind else f"{OWN}{kind.__name__}"
 
 
-def _constructor(kind: type) -> set[str]:
+@functools.cache
+def _constructor(kind: Any) -> set[str]:
     """Names of a constructor's arguments, those of ``**options`` apart."""
-    if kind.__init__ is object.__init__:  # type: ignore[misc]
+    if kind.__init__ is object.__init__:
         return set()
-    parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    parameters = inspect.signature(kind.__init__).parameters.values()
     return {p.name for p in parameters if p.kind != p.VAR_KEYWORD} - {"self"}
 
 
-def _varargs(kind: type) -> str:
+@functools.cache
+def _varargs(kind: Any) -> str:
     """Name of a constructor's ``*layers``; "" where it has none."""
-    parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    parameters = inspect.signature(kind.__init__).parameters.values()
     return next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "")

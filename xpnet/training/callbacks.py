@@ -119,7 +119,30 @@ def as_callback(callback: Any) -> Callback:
     return callback if isinstance(callback, Callback) else FromFunction(callback)
 
 
-class EarlyStopping(Callback):
+class Watching(Callback):
+    """A callback that watches a number of the records: ``best`` so far and its ``best_epoch``, None before the first."""
+
+    _watch: Watch
+
+    @property
+    def best(self) -> float | None:
+        return self._watch.best
+
+    @property
+    def best_epoch(self) -> int | None:
+        return self._watch.best_epoch
+
+    def check(self, names: Sequence[str]) -> None:
+        self._watch.check(names)
+
+    def state(self) -> dict[str, Any]:
+        return self._watch.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._watch.restore(state)
+
+
+class EarlyStopping(Watching):
     """Ends the training when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
 
     ``monitor`` is a key of the record, "validation_loss" if None (the training loss without
@@ -140,19 +163,6 @@ class EarlyStopping(Callback):
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.restore_best = restore_best
         self.begin()
-
-    @property
-    def best(self) -> float | None:
-        """The best value so far; None before the first epoch."""
-        return self._watch.best
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch of :attr:`best`."""
-        return self._watch.best_epoch
-
-    def check(self, names: Sequence[str]) -> None:
-        self._watch.check(names)
 
     def begin(self, trainer: Trainer | None = None) -> None:
         self._watch = Watch("EarlyStopping", self.monitor, self.mode, self.min_delta)
@@ -175,13 +185,13 @@ class EarlyStopping(Callback):
             self._snapshot = None
 
     def state(self) -> dict[str, Any]:
-        return {**self._watch.state(), "waited": self.waited, "snapshot": self._snapshot}
+        return {**super().state(), "waited": self.waited, "snapshot": self._snapshot}
 
     def restore(self, state: dict[str, Any]) -> None:
         waited, snapshot = int(state["waited"]), state["snapshot"]
         if snapshot is not None and {name: np.shape(a) for name, a in snapshot.items()} != self._shapes:
             raise ValueError("its best parameters are those of another network")
-        self._watch.restore(state)
+        super().restore(state)
         self.waited, self._snapshot = waited, snapshot
 
 

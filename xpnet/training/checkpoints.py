@@ -21,7 +21,7 @@ from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.schedules import Schedule
 from xpnet.training.callbacks import Record, Watch
 from xpnet.training.run import Run, check_position
-from xpnet.training.settings import differences, parts_of, settings_of
+from xpnet.training.settings import differences, of_network, parts_of, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE, LOG = "training", "log.jsonl"
@@ -75,19 +75,15 @@ class Checkpoints:
         self._best_name: str | None = None
         self._since = 0
         self._asked_to_stop = False
-        #: The checkpoint from which the last ``fit`` went on.
+        #: The checkpoint from which the last ``fit`` went on, and whether a callback had ended the training, for good.
         self.resumed_from: Path | None = None
+        self.ended = False
 
     @property
     def files(self) -> list[Path]:
         """The checkpoints, oldest first; their number is that of the steps done."""
         found = [(int(match[1]), path) for path in self.folder.glob("checkpoint-*") if (match := NAME.fullmatch(path.name))]
         return [path for _, path in sorted(found)]
-
-    @property
-    def ended(self) -> bool:
-        """Whether, before it went on, the training had been ended by a callback, for good."""
-        return self._run.ended
 
     @property
     def best(self) -> Path | None:
@@ -143,6 +139,7 @@ class Checkpoints:
         about: Any = stored.about
         with reading(path, "no training can go on from it"):
             state = trees.join(about[STATE], stored.arrays)
+            state["parts"] |= of_network(about["network"])
             unlike = differences(state["settings"], self._settings)
             now = {**state["settings"], "parts": state["parts"]}  # as callbacks have changed them: in a notebook they still are
             unlike = unlike and differences(now, self._settings)
@@ -160,7 +157,7 @@ class Checkpoints:
             net.seed, steps_begun = about["network"]["seed"], about["network"]["steps_begun"]
             net.count_step(by=steps_begun - net.steps_begun)
             self._run.restore(state, path)
-        self._settings, self.resumed_from = state["settings"], path
+        self._settings, self.resumed_from, self.ended = state["settings"], path, state["stopped"]
         for later in self.files[self.files.index(path) + 1 :]:  # damaged: out of the way of those to come
             later.rename(later.with_suffix(".damaged"))
 

@@ -17,7 +17,7 @@ from xpnet.backends import Device
 from xpnet.checks import check_file_place, check_folder_place, to_host
 from xpnet.extras import load
 from xpnet.saving.atomic import write_atomically
-from xpnet.training.callbacks import Callback, Record, Watch
+from xpnet.training.callbacks import Callback, Record, Watch, Watching
 
 if TYPE_CHECKING:
     from xpnet.training.trainer import Trainer
@@ -99,7 +99,7 @@ class TensorBoardLog(Callback):
             self._writer = None
 
 
-class BestModel(Callback):
+class BestModel(Watching):
     """Saves the network at ``path``, by its ``save``, after each epoch that is better than all before.
 
     ``monitor`` and ``mode`` as in :class:`EarlyStopping`. The best is that of all calls of ``fit`` since the callback was
@@ -110,18 +110,8 @@ class BestModel(Callback):
         self.path, self.monitor, self.mode = path, monitor, mode
         self._path, self._watch = Path(path).expanduser().absolute(), Watch("BestModel", monitor, mode)
 
-    @property
-    def best(self) -> float | None:
-        """The best value so far; None before the first."""
-        return self._watch.best
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch whose network is in the file."""
-        return self._watch.best_epoch
-
     def check(self, names: Sequence[str]) -> None:
-        self._watch.check(names)
+        super().check(names)
         check_file_place(self._path, "BestModel")
 
     def begin(self, trainer: Trainer) -> None:
@@ -130,12 +120,6 @@ class BestModel(Callback):
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if self._watch.improved(record):
             trainer.net.save(self._path)
-
-    def state(self) -> dict[str, Any]:
-        return self._watch.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._watch.restore(state)
 
 
 def by_epoch(path: Path) -> dict[Any, tuple[str, dict]]:

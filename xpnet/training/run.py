@@ -177,11 +177,10 @@ class Run:
         for callback in self.callbacks if left else ():
             kind = kind_of(callback)
             with reading(self._path, f"what it holds of {kind['class']} is of no use"):
-                same = [state for state in left if state["class"] == kind["class"]]
-                mine = next((state for state in same if state["options"] == kind["options"]), same[0] if same else None)
-                if mine is not None:
-                    left.remove(mine)
-                    callback.restore(mine["state"])
+                same = [i for i, state in enumerate(left) if state["class"] == kind["class"]]
+                equal = [i for i in same if left[i]["options"] == kind["options"]]
+                if same:
+                    callback.restore(left.pop((equal or same)[0])["state"])
 
 
 def check_position(state: dict[str, Any], run: Run) -> None:

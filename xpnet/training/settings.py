@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.checks import to_host
 from xpnet.saving.describing import describe, take_over
+from xpnet.saving.networks import description
 from xpnet.training.data import Prepared
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SAMPLED = 1024  # rows of the inputs by which they are known again; targets and 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Network, loss, optimizer, order of the samples and data, for JSON."""
-    trainer = run.trainer
+    trainer, network = run.trainer, description(run.trainer.net)
     return {
         "batch_size": run.size,
         "shuffle": run.shuffle,
@@ -33,18 +34,18 @@ def settings_of(run: Run) -> dict[str, Any]:
         "rows": len(run.data.x),
         "data": fingerprint(trainer, run.data),
         "validation": run.held_out and fingerprint(trainer, run.held_out),
-        "parts": parts_of(trainer),
+        "parts": {**parts_of(trainer), **of_network(network)},
     }
 
 
 def parts_of(trainer: Trainer) -> dict[str, Any]:
-    """Those settings that a callback may change while it trains."""
-    return {
-        "network": describe(trainer.net),
-        "loss": describe(trainer.loss),
-        "optimizer": describe(trainer.optimizer),
-        "frozen": [p.name for p in trainer.net.parameters.trainable if p.frozen],
-    }
+    """Those settings that a callback may change while it trains, but for the network's, which its file has anyway."""
+    return {"loss": describe(trainer.loss), "optimizer": describe(trainer.optimizer)}
+
+
+def of_network(found: dict[str, Any]) -> dict[str, Any]:
+    """Those of a network, from its description."""
+    return {"network": found["architecture"], "frozen": found["frozen"]}
 
 
 def change_parts(trainer: Trainer, parts: dict[str, Any]) -> None:
