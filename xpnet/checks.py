@@ -6,7 +6,7 @@ import difflib
 import math
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +173,21 @@ def check_folder_place(folder: Path, owner: str) -> None:
         raise NotADirectoryError(f"{owner}: {folder} cannot be a folder: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(f"{owner}: {there} may not be written to")
+
+
+def check_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """A per-sample shape as a tuple of whole numbers from 1 on; a single number n means (n,)."""
+    found = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if not all(isinstance(n, int | np.integer) and n >= 1 for n in found):
+        raise ValueError(
+            f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "
+            f"batch axis, for instance (64,)"
+        )
+    return tuple(int(n) for n in found)
+
+
+def wrong_input(name: str, shape: Sequence[int], expected: Sequence[int]) -> str:
+    """The text for inputs of the wrong shape."""
+    wanted = f"(N, {', '.join(map(str, expected))})" if expected else "(N,)"
+    hint = f"; one sample is a batch of one: {name}[None]" if tuple(shape) == tuple(expected) else ""
+    return f"{name} has shape {tuple(shape)}, the network was built for {wanted}{hint}"

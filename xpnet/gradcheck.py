@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import Device, resolve
+from xpnet.checks import check_shape
 from xpnet.layers.affine import Identity
 from xpnet.layers.base import Layer, Shape
 from xpnet.losses import Loss
-from xpnet.network import Sequential, check_shape
+from xpnet.network import Sequential
 
 STEPS = 1e-5, 1e-6  # of the central difference: errors of about STEP**2 * f''' + 1e-16 * |f| / STEP; the better one counts
 KINK = 1e-3  # second difference over first difference from which on the function counts as not smooth there

@@ -15,7 +15,7 @@ from xpnet.arenas import ArenaPool, Results
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array, DTypeLike
 from xpnet.backends.ledger.places import Place
-from xpnet.checks import as_numbers, check_count, check_seed, foreign, row_count
+from xpnet.checks import as_numbers, check_count, check_seed, check_shape, foreign, row_count, wrong_input
 from xpnet.layers.base import Layer, Shape
 from xpnet.layers.containers import Chain
 from xpnet.parameters import Maker, Parameter, Parameters
@@ -381,21 +381,3 @@ def missing_gradient(net: Sequential, parameter: Parameter) -> str:
         f"{where}backward of {layer!r} left the gradient of {parameter.name} unassigned, or added to it: "
         f"assign it, for instance by step.matmul(x.T, dy, out=self.W.grad) or self.W.grad[...] = dy.sum(axis=0)"
     )
-
-
-def check_shape(shape: int | Shape) -> Shape:
-    """A per-sample shape as a tuple of whole numbers from 1 on; a single number n means (n,)."""
-    found = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if not all(isinstance(n, int | np.integer) and n >= 1 for n in found):
-        raise ValueError(
-            f"input_shape={shape!r}: a tuple of whole numbers from 1 on, the shape of one sample without the "
-            f"batch axis, for instance (64,)"
-        )
-    return tuple(int(n) for n in found)
-
-
-def wrong_input(name: str, shape: Shape, expected: Shape) -> str:
-    """The text for inputs of the wrong shape."""
-    wanted = f"(N, {', '.join(map(str, expected))})" if expected else "(N,)"
-    hint = f"; one sample is a batch of one: {name}[None]" if shape == expected else ""
-    return f"{name} has shape {tuple(shape)}, the network was built for {wanted}{hint}"

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from xpnet.backends import ledger, resolve
 from xpnet.backends.device import Array, Device
 from xpnet.backends.recording import recorded
 from xpnet.checks import check_number
 from xpnet.layers.base import Recordable
+from xpnet.optimizers.blocks import Block, seen, sharing
 from xpnet.parameters import Parameters
 from xpnet.pointwise import Kernel, NotPointwise, Tape, Traced
 from xpnet.schedules import Schedule, as_schedule
 from xpnet.stages import Plan
 
-SHARED = 1 << 20  # parameters from which workers share an update whose products BLAS threads compute: handing over takes 0.1 ms
 KERNELS = 16  # of one optimizer, after which no more are compiled
 #: Attributes that are made anew for a copy, and with them all that a rule must not depend on when it is traced.
 MADE = frozenset(("_blocks", "_segments", "_gradients", "_workers", "_clip", "_part", "_skip", "_mask", "_device", "_vectors"))
 MADE |= {"_traced", "_loops", "_kernels"}
 UNTRACED = MADE | frozenset(("_steps", "_schedule", "_learning_rate", "_parameters", "_version", "_plan", "not_fused"))
-
-
-class Block(NamedTuple):
-    """Views of neighbouring elements: weights, gradients, the rule's own vectors, and scratch memory.
-
-    ``before`` has room for weights and the rule's own vectors as they were, where an update may be taken back.
-    """
-
-    w: Array
-    g: Array
-    slots: tuple[Array, ...]
-    tmp: Array
-    adjusted: Array
-    decay: bool
-    before: tuple[Array, ...] = ()
 
 
 class Optimizer(Recordable):
@@ -174,8 +159,8 @@ class Optimizer(Recordable):
         vars(twin).update(
             vars(self),
             _plan=plan,
-            _blocks=[[Block(*map(_seen, block)) for block in blocks] for blocks in self._made_blocks()] if in_blocks else [],
-            _gradients=_seen(self._gradients),
+            _blocks=[[Block(*map(seen, block)) for block in blocks] for blocks in self._made_blocks()] if in_blocks else [],
+            _gradients=seen(self._gradients),
             _clip=recorded(self._clip),
             _part=recorded(self._part),
         )
@@ -407,16 +392,3 @@ class Optimizer(Recordable):
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._device, self._version = resolve("cpu").device, None
-
-
-def _seen(part: Any) -> Any:
-    """The same with arrays that tell what is done with them."""
-    if isinstance(part, tuple | list):
-        return type(part)(map(_seen, part))
-    return recorded(part) if hasattr(part, "dtype") else part
-
-
-def sharing(parameters: Parameters) -> Any:
-    """The workers who share an update: of networks that take batches in blocks, and of vectors long enough; else None."""
-    workers = parameters.device.workers
-    return workers if workers and (parameters.in_blocks or parameters.value.size >= SHARED) else None

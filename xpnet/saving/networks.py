@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends import Device, resolve
-from xpnet.checks import check_seed
+from xpnet.checks import check_seed, check_shape
 from xpnet.layers import Conv2d
-from xpnet.network import Sequential, check_shape
+from xpnet.network import Sequential
 from xpnet.saving.describing import by_name, describe, lost, make
 from xpnet.saving.files import Stored, read, reading, write
 from xpnet.saving.layouts import Arrays, Layout

@@ -13,11 +13,11 @@ import numpy as np
 
 from xpnet.backends import Device, resolve
 from xpnet.backends.device import Array
-from xpnet.checks import as_array, check_count, check_seed, row_count, to_host
+from xpnet.checks import as_array, check_count, check_seed, check_shape, row_count, to_host
 from xpnet.layers.base import Shape
 from xpnet.losses.base import Loss, double_activation
 from xpnet.metrics import Metrics, as_metrics
-from xpnet.network import Sequential, check_shape, last_activation
+from xpnet.network import Sequential, last_activation
 from xpnet.optimizers import Optimizer
 from xpnet.persample import backward_per_sample
 from xpnet.training.callbacks import Callback, EarlyStopping, Record, as_callback, monitored
