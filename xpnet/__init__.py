@@ -47,7 +47,7 @@ from xpnet.network import GradientMissing, NotBuilt, Sequential
 from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from xpnet.parity import Parity, parity
 from xpnet.persample import backward_per_sample
-from xpnet.saving import load
+from xpnet.saving.networks import load
 from xpnet.schedules import Constant, Cosine, Exponential, LinearWarmup, ReduceOnPlateau, Schedule, StepDecay
 from xpnet.training import (
     BestModel,

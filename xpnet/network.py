@@ -350,9 +350,9 @@ class Sequential(Chain):
 
 def saving() -> Any:
     """The module that knows files; it knows networks as well."""
-    from xpnet import saving
+    from xpnet.saving import networks
 
-    return saving
+    return networks
 
 
 def last_activation(chain: Any) -> str | None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from xpnet.cli import main
-from xpnet.saving import load_model
 from xpnet.saving.files import read
+from xpnet.saving.models import load_model
 
 TRAIN = ("train", "digits", "--device", "cpu", "--hidden", "20", "--save")
 

@@ -12,7 +12,7 @@ import xpnet as xn
 from xpnet import extras
 from xpnet.cli import main
 from xpnet.onnx import export, load
-from xpnet.saving import load_model
+from xpnet.saving.models import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 

@@ -170,6 +170,19 @@ CHANGED: dict[str, Callable[[xn.Trainer], Any]] = {
 }
 
 
+def test_a_schedule_in_the_place_of_another(tmp_path: Path) -> None:
+    """What the first has observed is of no use to the second."""
+    plateau = xn.SGD(xn.ReduceOnPlateau(0.1, patience=0))
+    change = At(1, lambda t: setattr(t.optimizer, "learning_rate", 0.01))
+    whole = trainer("cpu", change, optimizer=plateau)
+    whole.fit(X, Y, **FIT)
+    with pytest.raises(Bang):
+        trainer("cpu", change, StopAt(8), optimizer=plateau).fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=3), **FIT)
+    found = trainer("cpu", optimizer=plateau)
+    found.fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=3), resume=True, **FIT)
+    assert everything(found) == everything(whole)
+
+
 @pytest.mark.parametrize("name", CHANGED)
 def test_what_a_callback_has_changed_stays_changed(name: str, tmp_path: Path) -> None:
     change = At(1, CHANGED[name])

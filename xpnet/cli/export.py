@@ -24,7 +24,8 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the file and say what it takes and gives."""
     from xpnet.onnx import export
-    from xpnet.saving import load, load_model
+    from xpnet.saving.models import load_model
+    from xpnet.saving.networks import load
 
     if arguments.out.suffix != ".onnx":
         raise ValueError(f"{arguments.out}: the name of an ONNX file ends in .onnx")

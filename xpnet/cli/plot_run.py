@@ -16,7 +16,7 @@ from xpnet.cli.runs import options
 from xpnet.cli.train import NAMES
 from xpnet.cli.train_own import named, own
 from xpnet.preprocessing import Prepared
-from xpnet.saving import Model, load_model
+from xpnet.saving.models import Model, load_model
 
 LOG = "log.jsonl"
 

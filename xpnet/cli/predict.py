@@ -16,7 +16,7 @@ from xpnet.cli.train import add_csv
 from xpnet.cli.train_own import CSV, csv_options, refuse, unit
 from xpnet.preprocessing import Rows
 from xpnet.preprocessing.pictures import FORMS
-from xpnet.saving import Model, load_model
+from xpnet.saving.models import Model, load_model
 from xpnet.serving import pictures, questions
 from xpnet.serving.answers import CSVWriter, Score, Writer, writing
 from xpnet.serving.questions import Batch

@@ -204,8 +204,7 @@ def beginning(arguments: argparse.Namespace, keeper: Checkpoints | None, epochs:
 
 def save(folder: str, trainer: Trainer, job: Prepared, keeper: Checkpoints) -> None:
     """Write the model into the folder of the run, and say what it is good for."""
-    from xpnet.saving import Model, save_model
-    from xpnet.saving.models import MODEL
+    from xpnet.saving.models import MODEL, Model, save_model
 
     save_model(Path(folder).expanduser() / MODEL, Model(trainer.net, job.inputs, job.target, keeper.about["data"]))
     print(f"saved in {folder}: xpnet predict {shlex.quote(folder)} FILE")

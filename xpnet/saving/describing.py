@@ -117,7 +117,7 @@ def take_over(part: Any, found: Mapping[str, Any]) -> None:
         held = getattr(part, name)
         several = isinstance(held, tuple | list) and isinstance(value, list)
         pairs = list(zip(held, value, strict=False)) if several else [(held, value)]
-        if pairs and all(isinstance(a, Configured) and b.get(CLASS) == _class_name(type(a)) for a, b in pairs):
+        if pairs and all(isinstance(b, dict) and b.get(CLASS) == _class_name(type(a)) for a, b in pairs):
             for child, described in pairs:
                 take_over(child, described)
         else:

@@ -17,8 +17,9 @@ from typing import Any
 from xpnet.checks import check_count, check_folder_place
 from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
+from xpnet.saving.describing import describe, make
 from xpnet.saving.files import Damaged, Stored, read, reading
-from xpnet.schedules import Schedule
+from xpnet.schedules import Schedule, as_schedule
 from xpnet.training.callbacks import Record, Watch
 from xpnet.training.run import Run, check_position
 from xpnet.training.settings import differences, of_network, parts_of, settings_of
@@ -165,7 +166,10 @@ class Checkpoints:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
         run, optimizer = self._run, self._run.trainer.optimizer
         check_position(state, run)
-        copy.deepcopy(optimizer.schedule).restore(state["optimizer"]["schedule"])
+        rate = state["parts"]["optimizer"]["learning_rate"]  # which a callback may have changed
+        same = rate == describe(optimizer.learning_rate)
+        schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, {}))
+        schedule.restore(state["optimizer"]["schedule"])
         name = state["best"]["name"]
         if not (name is None or NAME.fullmatch(name)) or type(stored.about["network"]["steps_begun"]) is not int:  # type: ignore[index]
             raise ValueError(f"the best is {name!r}")
