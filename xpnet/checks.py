@@ -191,3 +191,14 @@ def wrong_input(name: str, shape: Sequence[int], expected: Sequence[int]) -> str
     wanted = f"(N, {', '.join(map(str, expected))})" if expected else "(N,)"
     hint = f"; one sample is a batch of one: {name}[None]" if tuple(shape) == tuple(expected) else ""
     return f"{name} has shape {tuple(shape)}, the network was built for {wanted}{hint}"
+
+
+def short(text: str, width: int = 40) -> str:
+    """A text in quotes on one line, cut where it is long."""
+    return repr(text if len(text) <= width else text[:width] + "...")
+
+
+def listed(texts: Sequence[str], shown: int = 10) -> str:
+    """The first of some names, on one line whatever they hold."""
+    words = [text if len(text) <= 40 and text.isprintable() else short(text) for text in texts[:shown]]
+    return ", ".join(words) + (", ..." if len(texts) > shown else "")

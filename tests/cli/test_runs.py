@@ -163,8 +163,20 @@ def test_trained_on_sim_it_predicts_on_the_cpu(tmp_path: Path, capsys) -> None:
 def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert main([*TRAIN, str(tmp_path / "net")]) == 1
-    assert "cannot be made" in capsys.readouterr().err
+    assert "--save: " in capsys.readouterr().err
     assert not (tmp_path / "net").exists()
+
+
+def test_a_folder_with_the_name_of_a_data_set(tmp_path: Path, capsys, monkeypatch) -> None:
+    from dataset_helpers import synthetic
+    from dataset_helpers import write as write_idx
+
+    write_idx(tmp_path / "mnist", synthetic())
+    monkeypatch.chdir(tmp_path)
+    assert train("mnist", "--data", "mnist", "--device", "cpu", "--epochs", 1, "--save", tmp_path / "net") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert train("--resume", tmp_path / "net", "--epochs", 2) == 0
 
 
 def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, capsys) -> None:

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from checkpoint_helpers import Bang, StopAt
 from core_helpers import bits, classes_data
 from trainer_helpers import make, timeless
 
@@ -146,18 +147,6 @@ def test_callbacks_without_a_state():
     assert xn.Callback().restore({}) is None
 
 
-class Stop(xn.Callback):
-    """Ends the training with an error after so many steps, as a power cut would."""
-
-    def __init__(self, after):
-        self.after = after
-
-    def end_step(self, trainer, batch, loss):
-        self.after -= 1
-        if not self.after:
-            raise RuntimeError("power cut")
-
-
 def test_all_of_them_through_a_checkpoint_in_the_middle_of_an_epoch(device, tmp_path):
     """Logs, the best model, reports and early stopping are those of a training that was never stopped."""
     data, validation = classes_data(40), classes_data(20, seed=3)
@@ -178,7 +167,7 @@ def test_all_of_them_through_a_checkpoint_in_the_middle_of_an_epoch(device, tmp_
         numbers = [report.numbers() for report in seen.reports]
         return [{**line, "seconds": 0} for line in lines], numbers, (best.best, best.best_epoch), bits(xn.load(folder / "best"))
 
-    with pytest.raises(RuntimeError, match="power cut"):
-        fit(tmp_path / "stopped", stop=[Stop(after=20)])  # in the last step of the fourth epoch
+    with pytest.raises(Bang):
+        fit(tmp_path / "stopped", stop=[StopAt(20)])  # in the last step of the fourth epoch
     assert int(xn.Checkpoints(tmp_path / "stopped" / "run").files[-1].stem.partition("-")[2]) % 5  # within an epoch
     np.testing.assert_equal(fit(tmp_path / "stopped", resume=True), fit(tmp_path / "whole"))

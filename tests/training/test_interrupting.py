@@ -32,11 +32,17 @@ def press(times: int) -> Callable[[xn.Trainer, dict], None]:
 
 
 class PressAt(StopAt):
+    """Sends a signal in the middle of an epoch."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT):
+        super().__init__(step)
+        self.number = number
+
     def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
         try:
             super().end_step(trainer, batch, loss)
         except Bang:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.number)
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -56,15 +62,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_sigterm_saves_as_well(tmp_path: Path) -> None:
-    class Ended(StopAt):
-        def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
-            try:
-                super().end_step(trainer, batch, loss)
-            except Bang:
-                signal.raise_signal(signal.SIGTERM)
-
     with pytest.raises(xn.Interrupted, match="stopped in epoch 2, after step 3 of 5"):
-        trainer("cpu", Ended(8)).fit(X, Y, checkpoints=tmp_path, **FIT)
+        trainer("cpu", PressAt(8, signal.SIGTERM)).fit(X, Y, checkpoints=tmp_path, **FIT)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

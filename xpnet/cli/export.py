@@ -23,14 +23,14 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the file and say what it takes and gives."""
+    from xpnet.checks import check_file_place
     from xpnet.onnx import export
     from xpnet.saving.models import load_model
     from xpnet.saving.networks import load
 
     if arguments.out.suffix != ".onnx":
         raise ValueError(f"{arguments.out}: the name of an ONNX file ends in .onnx")
-    if arguments.out.is_dir():
-        raise IsADirectoryError(f"{arguments.out} is a folder: name the file, for instance {arguments.out / 'net.onnx'}")
+    check_file_place(arguments.out, "OUT")
     if not arguments.out.absolute().parent.is_dir():
         raise FileNotFoundError(f"{arguments.out}: there is no folder {arguments.out.absolute().parent}; make it first")
     net = load_model(arguments.model).net if arguments.model.is_dir() else load(arguments.model)

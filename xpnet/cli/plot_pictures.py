@@ -19,8 +19,8 @@ from xpnet.plots.pixels import can_be_drawn
 from xpnet.plots.predicted import predicted_against_true
 from xpnet.plots.style import Figure, drawable
 from xpnet.preprocessing import Classes, Columns, Number, Quantity
+from xpnet.serving.pictures import form_of
 
-PIXELS = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28), "cifar10": (32, 32, 3)}  # data sets by name, flat
 BATCH = 256  # rows of the minibatch whose gradients are drawn
 
 
@@ -117,7 +117,13 @@ def _pixels(run: Run) -> tuple[int, ...] | None:
     inputs = run.model.inputs
     if isinstance(inputs, Columns):
         return None
-    return PIXELS.get(run.model.data, inputs.shape if can_be_drawn(inputs.shape) else None)
+    try:
+        form = form_of(inputs, run.model.data)
+    except ValueError:  # rows of something else
+        form = None
+    if form is not None:
+        return form.shape
+    return inputs.shape if can_be_drawn(inputs.shape) else None
 
 
 def _column_names(inputs: Columns) -> list[str]:

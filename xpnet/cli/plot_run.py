@@ -17,8 +17,7 @@ from xpnet.cli.train import NAMES
 from xpnet.cli.train_own import named, own
 from xpnet.preprocessing import Prepared
 from xpnet.saving.models import Model, load_model
-
-LOG = "log.jsonl"
+from xpnet.training.checkpoints import LOG
 
 
 class LeftOut(ValueError):

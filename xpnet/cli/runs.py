@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from xpnet.checks import check_folder_place
 from xpnet.saving.atomic import LEFT_OVER, write_atomically
 from xpnet.saving.models import MODEL
 
@@ -28,9 +29,7 @@ def check_new(folder: str) -> None:
         )
     if not folder or (path.exists() and not (path.is_dir() and all(LEFT_OVER.fullmatch(p.name) for p in path.iterdir()))):
         raise FileExistsError(f"{folder or 'the empty name'} exists and is no empty folder: choose another name")
-    holder = next(parent for parent in (path.resolve(), *path.resolve().parents) if parent.exists())
-    if not holder.is_dir() or not os.access(holder, os.W_OK | os.X_OK):
-        raise NotADirectoryError(f"{folder} cannot be made: {holder} is no folder that can be written to")
+    check_folder_place(path, "--save")
 
 
 def begin(arguments: argparse.Namespace) -> None:
@@ -39,9 +38,10 @@ def begin(arguments: argparse.Namespace) -> None:
     from xpnet.cli.train import NAMES
 
     kept = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
-    for name in ("dataset", "data"):
-        if kept[name] is not None and kept[name] not in NAMES:
-            kept[name] = os.path.abspath(kept[name])
+    if kept["dataset"] not in NAMES:
+        kept["dataset"] = os.path.abspath(kept["dataset"])
+    if kept["data"] is not None:
+        kept["data"] = os.path.abspath(kept["data"])
     path = Path(arguments.save).expanduser()
     path.mkdir(parents=True, exist_ok=True)
     write_atomically(path / OPTIONS, json.dumps({"xpnet": __version__, "arguments": kept}, indent=1).encode() + b"\n")

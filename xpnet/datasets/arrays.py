@@ -18,8 +18,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from xpnet.checks import check_file
-from xpnet.datasets.tables import listed, reason, short
+from xpnet.checks import check_file, listed, short
+from xpnet.datasets.tables import reason
 
 NPY, ZIP = b"\x93NUMPY", b"PK"
 KINDS = "fiubcU"  # numbers and text; whole tables of columns, dates, raw bytes are nothing that a network takes

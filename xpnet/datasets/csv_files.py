@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from xpnet.datasets.tables import Table, number, one_line, short
+from xpnet.checks import short
+from xpnet.datasets.tables import Table, number, one_line
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-"))
 LONGEST = max(map(len, MISSING))

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from xpnet.checks import closest
+from xpnet.checks import closest, listed, short
 
 SHOWN = 20  # columns that an error lists
 
@@ -92,11 +92,6 @@ def number(text: str) -> float | None:
     return None if value != value or "_" in text else value
 
 
-def short(text: str, width: int = 40) -> str:
-    """A text in quotes on one line, cut where it is long."""
-    return repr(text if len(text) <= width else text[:width] + "...")
-
-
 def reason(error: Exception) -> str:
     """An error's words on one line, cut where they are long: those for damaged files quote them."""
     text = one_line(str(error))
@@ -106,9 +101,3 @@ def reason(error: Exception) -> str:
 def one_line(text: str) -> str:
     """A text with a single space for each run of spaces and line ends."""
     return " ".join(text.split())
-
-
-def listed(texts: Sequence[str], shown: int = 10) -> str:
-    """The first of some names, on one line whatever they hold."""
-    words = [text if len(text) <= 40 and text.isprintable() else short(text) for text in texts[:shown]]
-    return ", ".join(words) + (", ..." if len(texts) > shown else "")

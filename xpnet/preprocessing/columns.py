@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.datasets.tables import Table, listed, number, short
+from xpnet.checks import listed, short
+from xpnet.datasets.tables import Table, number
 from xpnet.preprocessing.rows import check_scale, mean_and_std, scaled
 
 CATEGORIES = 100  # a text column with more is refused

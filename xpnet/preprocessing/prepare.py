@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xpnet.checks import listed, short
 from xpnet.datasets.own import Arrays, as_cells
-from xpnet.datasets.tables import Table, listed, short
+from xpnet.datasets.tables import Table
 from xpnet.preprocessing.columns import CATEGORIES, Columns, Number, kind_of
 from xpnet.preprocessing.rows import Rows
 from xpnet.preprocessing.split import split

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from xpnet.datasets.tables import listed, number, short
+from xpnet.checks import listed, short
+from xpnet.datasets.tables import number
 from xpnet.preprocessing.columns import kind_of
 from xpnet.preprocessing.rows import check_scale, mean_and_std, scaled
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,9 +12,9 @@ import numpy as np
 from xpnet import initializers, layers, losses, optimizers, schedules
 from xpnet.layers.base import Configured
 from xpnet.network import Sequential
-from xpnet.saving.trees import NUMBER, number
+from xpnet.saving.trees import NUMBER
 
-CLASS, FUNCTION, LOST = "class", "function", "lost"
+CLASS, FUNCTION, LOST, ARRAY, DTYPE = MARKS = "class", "function", "lost", "array", "dtype"
 OWN = ":"  # before the name of a user's class
 KINDS: dict[str, type] = {
     kind.__name__: kind
@@ -50,15 +49,15 @@ def describe(value: Any) -> Any:
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return number(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if isinstance(value, Mapping):
-        plain = all(isinstance(key, str) for key in value) and not {CLASS, FUNCTION, LOST, NUMBER} & value.keys()
+        plain = all(isinstance(key, str) for key in value) and not {*MARKS, NUMBER} & value.keys()
         return {key: describe(item) for key, item in value.items()} if plain else {LOST: "a dict with such keys is not kept"}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return {ARRAY: value.tolist(), DTYPE: value.dtype.str}
     if isinstance(value, functools.partial | Lost) or inspect.isroutine(value):
         return _function(value)
     if isinstance(value, Configured) or callable(getattr(value, "forward", None)):
@@ -96,8 +95,8 @@ def make(found: Any, own: Mapping[str, type]) -> Any:
         return found
     if LOST in found:
         raise ValueError(f"{found[LOST]}, so it cannot be made again")
-    if NUMBER in found:
-        return float(found[NUMBER])
+    if ARRAY in found:
+        return np.array(found[ARRAY], found[DTYPE])
     if FUNCTION in found:
         return _made_function(found)
     if CLASS not in found:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialized
 
 from xpnet.saving.atomic import write_atomically
-from xpnet.saving.trees import storable
+from xpnet.saving.trees import for_json, from_json, storable
 
 FORMAT = 1
 DTYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -51,7 +51,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapp
 
     ordered = {name: storable(a, name) for name, a in arrays.items()}
     versions = {"xpnet": __version__, "numpy": np.__version__, "python": platform.python_version()}
-    text = json.dumps({"format": FORMAT, "versions": versions, **about}, allow_nan=False)
+    text = json.dumps(for_json({"format": FORMAT, "versions": versions, **about}))
     said = f'{{"crc32": {checksum(text, ordered)}, "about": {text}}}'  # in one: the library writes several in any order
     write_atomically(path, serialized(ordered, {"xpnet": said}))
 
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike) -> Stored:
         about, right = said["about"], said["crc32"]
         if not isinstance(about, dict):
             raise TypeError(f"a {type(about).__name__} is no description")
-        found = checksum(json.dumps(about), arrays)
+        found, about = checksum(json.dumps(about), arrays), from_json(about)
     if found != right:
         raise Damaged(f"{os.fspath(path)} is damaged: its checksum does not agree with what it holds")
     if (number := about.get("format")) != FORMAT:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet import layers
+from xpnet.checks import listed
 from xpnet.layers.base import Layer, Shape
 from xpnet.parameters import Parameter
 from xpnet.saving.orders import IMAGE, Used, trace
@@ -124,7 +125,3 @@ def _place(name: str, layer: Layer | None, shape: Shape, used: Mapping[str, Used
     elif isinstance(layer, layers.LayerNorm) and len(shape) == IMAGE:
         axes = (2, 0, 1)
     return Place(f"{path}.{names.get(leaf, leaf)}" if path else names.get(leaf, leaf), axes, used.get(name, Used()))
-
-
-def listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "nothing"

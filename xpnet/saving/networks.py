@@ -22,9 +22,7 @@ LARGEST = 1 << 31  # numbers of a sample between layers, 8 GiB in float32: no fi
 PYTORCH, OURS = "pytorch", "channels-last"  # the order of features of flattened images
 
 
-def save(
-    path: str | os.PathLike, net: Sequential, about: Mapping[str, Any] | None = None, arrays: Arrays | None = None
-) -> None:
+def save(path: str | os.PathLike, net: Sequential, about: Mapping[str, Any] | None = None) -> None:
     """Write a network; what ``about`` says goes into the file as well. A net on a device is copied to the host.
 
     TypeError, before anything is written, where a layer has options that a file does not hold.

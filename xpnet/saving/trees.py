@@ -30,16 +30,9 @@ def split(tree: Any, arrays: Arrays, path: str) -> Any:
         return {ARRAY: path}
     if isinstance(tree, np.generic):
         tree = tree.item()
-    if isinstance(tree, float) and not math.isfinite(tree):
-        return number(tree)
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(f"{path}: a {type(tree).__name__} cannot be saved, only numbers, texts, NumPy arrays, lists and dicts")
-
-
-def number(value: float) -> dict[str, str]:
-    """A number that JSON does not have."""
-    return {NUMBER: repr(value)}
 
 
 def storable(a: np.ndarray, name: str) -> np.ndarray:
@@ -57,6 +50,22 @@ def join(tree: Any, arrays: Arrays) -> Any:
         return tree
     if tree.keys() == {ARRAY}:
         return arrays[tree[ARRAY]]
-    if tree.keys() == {NUMBER}:
-        return float(tree[NUMBER])
     return {key: join(value, arrays) for key, value in tree.items()}
+
+
+def for_json(tree: Any) -> Any:
+    """The tree with something in the place of numbers that JSON does not have: infinite ones, and NaN."""
+    if isinstance(tree, Mapping):
+        return {key: for_json(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [for_json(value) for value in tree]
+    return {NUMBER: repr(tree)} if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def from_json(tree: Any) -> Any:
+    """The inverse of :func:`for_json`."""
+    if isinstance(tree, list):
+        return [from_json(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return float(tree[NUMBER]) if tree.keys() == {NUMBER} else {key: from_json(value) for key, value in tree.items()}

@@ -17,7 +17,7 @@ from typing import Any
 from xpnet.checks import check_count, check_folder_place
 from xpnet.saving import networks, trees
 from xpnet.saving.atomic import remove_left_over
-from xpnet.saving.describing import describe, make
+from xpnet.saving.describing import describe, lost, make
 from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.schedules import Schedule, as_schedule
 from xpnet.training.callbacks import Record, Watch
@@ -107,6 +107,8 @@ class Checkpoints:
         if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:
             raise TypeError(f"{schedule.__name__} observes losses: give it state() and restore(state), for checkpoints")
         self._run, self._settings = run, settings_of(run)
+        if reasons := list(lost(self._settings["parts"])):
+            raise TypeError(f"the training could not be known again from a checkpoint: {'; '.join(reasons[:3])}")
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.files and not resume:
             raise FileExistsError(
@@ -166,6 +168,7 @@ class Checkpoints:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
         run, optimizer = self._run, self._run.trainer.optimizer
         check_position(state, run)
+        run.check_callbacks(state["callbacks"])
         rate = state["parts"]["optimizer"]["learning_rate"]  # which a callback may have changed
         same = rate == describe(optimizer.learning_rate)
         schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, {}))

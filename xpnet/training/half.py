@@ -48,7 +48,8 @@ class Half:
 
     def __init__(self, net: Sequential, loss_scale: float | str):
         check_layers(net)
-        self.loss_scale, self._scale = loss_scale, LossScale(loss_scale)
+        self.loss_scale = loss_scale if loss_scale == "dynamic" else check_scale(loss_scale)
+        self._scale = LossScale(self.loss_scale)
         self._told = 0  # skipped steps that were reported
         self._twin: Twin | None = None
 
@@ -127,7 +128,7 @@ class LossScale:
 
     def __init__(self, scale: float | str):
         self.dynamic = scale == "dynamic"
-        first = FIRST if self.dynamic else check_scale(scale)
+        first = FIRST if scale == "dynamic" else float(scale)
         self._device = resolve("cpu").device
         self._place(self._device, np.array([first, 1 / first, 0, 0, 0], np.float32))
 

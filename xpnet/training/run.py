@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from xpnet.backends.device import Array
 from xpnet.saving.describing import describe
 from xpnet.saving.files import reading
-from xpnet.training.callbacks import Callback, Record
+from xpnet.training.callbacks import Callback, Record, Watching
 from xpnet.training.data import Prepared
 from xpnet.training.feed import Feed, row_order
 from xpnet.training.settings import change_parts
@@ -171,16 +172,30 @@ class Run:
         self._states, self._path = state["callbacks"], path
         self._earlier = np.asarray(state["losses"]) if self.step else None
 
+    def check_callbacks(self, states: Sequence[dict[str, Any]]) -> None:
+        """Refuse states that callbacks which watch a number could not take, tried on copies: ValueError or the like."""
+        for callback, state in self._matched(states):
+            if isinstance(callback, Watching):
+                trial = copy.deepcopy(callback)
+                trial.begin(self.trainer)
+                trial.restore(state)
+
     def _restore_callbacks(self) -> None:
-        """Give callbacks what the checkpoint holds of their class, if it can be with the same options; others begin."""
-        left, self._states = list(self._states), ()
+        states, self._states = self._states, ()
+        for callback, state in self._matched(states):
+            with reading(self._path, f"what it holds of {type(callback).__name__} is of no use"):
+                callback.restore(state)
+
+    def _matched(self, states: Sequence[dict[str, Any]]) -> list[tuple[Callback, dict[str, Any]]]:
+        """Callbacks with what a checkpoint holds of their class, if it can be with the same options; others begin afresh."""
+        left, found = list(states), []
         for callback in self.callbacks if left else ():
             kind = kind_of(callback)
-            with reading(self._path, f"what it holds of {kind['class']} is of no use"):
-                same = [i for i, state in enumerate(left) if state["class"] == kind["class"]]
-                equal = [i for i in same if left[i]["options"] == kind["options"]]
-                if same:
-                    callback.restore(left.pop((equal or same)[0])["state"])
+            same = [i for i, state in enumerate(left) if state["class"] == kind["class"]]
+            equal = [i for i in same if left[i]["options"] == kind["options"]]
+            if same:
+                found.append((callback, left.pop((equal or same)[0])["state"]))
+        return found
 
 
 def check_position(state: dict[str, Any], run: Run) -> None:

@@ -80,7 +80,9 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
         return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
     if found != wanted and path in DATA and found is not None is not wanted:
         return [f"the {DATA[path]} are not those that it was trained with"]
-    return [] if found == wanted else [f"{path.removeprefix('parts.')} was {_short(found)}, is {_short(wanted)}"]
+    if found == wanted or repr(found) == repr(wanted):  # NaN is not equal to itself
+        return []
+    return [f"{path.removeprefix('parts.')} was {_short(found)}, is {_short(wanted)}"]
 
 
 def _short(value: Any) -> str:
