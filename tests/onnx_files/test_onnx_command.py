@@ -57,7 +57,7 @@ def test_export_of_a_network_alone(tmp_path, capsys):
     [
         ("net.txt", "net.txt: the name of an ONNX file ends in .onnx"),
         ("no/net.onnx", "there is no folder"),
-        (".onnx/", "a.onnx is a folder: name the file, for instance a.onnx/net.onnx"),
+        (".onnx/", "a.onnx is a folder: give the path of a file"),
     ],
 )
 def test_places_that_are_none(model, tmp_path, capsys, monkeypatch, out, said):
