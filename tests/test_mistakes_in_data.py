@@ -214,7 +214,7 @@ DATA = {
         ValueError,
         ("sample_weight", "not negative", "-1.0"),
     ),
-    "weights all zero": (CE(), 3, X, LABELS, {"sample_weight": np.zeros(12)}, ValueError, ("sample_weight", "not all 0")),
+    "weights all zero": (CE(), 3, X, LABELS, {"sample_weight": np.zeros(12)}, ValueError, ("sample_weight", "not all zero")),
     "weights too few": (
         CE(),
         3,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xpnet.checks import check_count
-from xpnet.initializers import glorot_normal, he_normal
+from xpnet.checks import check_count, closest
+from xpnet.initializers import Initializer, glorot_normal, he_normal
 from xpnet.layers import (
     ELU,
     GELU,
@@ -44,11 +44,16 @@ ACTIVATIONS: dict[str, type[Layer]] = {
 SMALL_VGG = (32, 32, "pool", 64, 64, "pool")
 
 
-def mlp(hidden: Sequence[int], activation: str, outputs: int) -> Sequential:
-    """Affine layers of the widths ``hidden`` with an activation between them, by its name in ``ACTIVATIONS``; rows (N, D)."""
+def mlp(hidden: Sequence[int], activation: str, outputs: int, *, init: Initializer | None = None) -> Sequential:
+    """Affine layers of the widths ``hidden`` with an activation between them, by its name in ``ACTIVATIONS``; rows (N, D).
+
+    Weights start by ``init``; None: as suits the activation, Glorot's or He's, normal.
+    """
     if activation not in ACTIVATIONS:
-        raise ValueError(f"mlp(activation={activation!r}): choose one of {', '.join(ACTIVATIONS)}")
-    init = glorot_normal if activation in ("sigmoid", "tanh") else he_normal
+        hint = closest(str(activation), ACTIVATIONS)
+        raise ValueError(f"mlp(activation={activation!r}): choose one of {', '.join(ACTIVATIONS)}{hint}")
+    if init is None:
+        init = glorot_normal if activation in ("sigmoid", "tanh") else he_normal
     chain = [layer for n in hidden for layer in (Affine(n, init=init), ACTIVATIONS[activation]())]
     return Sequential(*chain, Affine(outputs, init=init))
 

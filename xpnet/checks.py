@@ -116,7 +116,7 @@ def check_weights(weights: np.ndarray, name: str) -> None:
     """Refuse weights that are negative, not finite, or all 0."""
     check_finite(weights, name)
     if weights.size and (weights.min() < 0 or weights.max() == 0):
-        raise ValueError(f"{name}: weights are not negative and not all 0; these lie in [{weights.min()}, {weights.max()}]")
+        raise ValueError(f"{name}: weights are not negative and not all zero; these lie in [{weights.min()}, {weights.max()}]")
 
 
 def check_unit_interval(a: np.ndarray, name: str) -> None:

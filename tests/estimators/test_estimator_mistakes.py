@@ -22,7 +22,7 @@ GAPS = np.where(np.arange(120).reshape(30, 4) == 9, np.nan, X)
 PARAMETERS = {  # of the classifier: what is given, and what is said
     "an unknown optimizer": ({"optimizer": "adma"}, "optimizer='adma': one of sgd, .*; did you mean 'adam'"),
     "the class of an optimizer": ({"optimizer": xn.Adam}, "or an optimizer of xpnet, Adam"),
-    "an unknown activation": ({"activation": "sigmod"}, "activation='sigmod': choose from relu, .*did you mean 'sigmoid'"),
+    "an unknown activation": ({"activation": "sigmod"}, "activation='sigmod'.: choose one of relu, .*did you mean 'sigmoid'"),
     "a number for layers": ({"layers": 100}, r"layers=100: widths of hidden layers, \(100,\)"),
     "a class for layers": ({"layers": xn.Sequential}, "widths of hidden layers"),
     "a width of 0": ({"layers": (10, 0)}, "layers: a width=0: it is a whole number from 1 on"),
@@ -43,7 +43,7 @@ PARAMETERS = {  # of the classifier: what is given, and what is said
     "half precision": ({"dtype": "float16"}, "choose one of float32, float64"),
     "a class that is not there": ({"class_weight": {"dog": 2}}, "classes"),
     "an unknown word for weights": ({"class_weight": "balance"}, "balance"),
-    "weights of classes that are all 0": ({"class_weight": dict.fromkeys(np.unique(Y), 0)}, "class_weight: .* not all 0"),
+    "weights of classes that are all 0": ({"class_weight": dict.fromkeys(np.unique(Y), 0)}, "class_weight: .* not all zero"),
     "a negative weight of a class": ({"class_weight": {"ant": -1}}, "class_weight: weights are not negative"),
     "no callbacks": ({"callbacks": None}, "callbacks=None: a function of trainer and record, a Callback, or a list of them"),
     "a callback that cannot be called": ({"callbacks": [3]}, "cannot be called"),
@@ -60,7 +60,7 @@ DATA = {
     "numbers to be classes": ((X, X[:, 0]), "continuous"),
     "columns of classes": ((X, np.arange(60).reshape(30, 2) % 3), "MultiOutputClassifier"),
     "negative weights": ((X, Y, np.r_[-1.0, np.ones(29)]), "sample_weight: weights are not negative"),
-    "weights of 0": ((X, Y, np.zeros(30)), "sample_weight is zero for every row"),
+    "weights of 0": ((X, Y, np.zeros(30)), "sample_weight: weights are not negative and not all zero"),
     "weights of two axes": ((X, Y, np.ones((30, 1))), r"sample_weight has shape \(30, 1\), 30 rows need \(30,\)"),
     "numbers too large for float32": ((1e300 * X, Y), "inf at index"),
 }
@@ -162,6 +162,10 @@ def test_labels_that_do_not_exclude_each_other() -> None:
 
 def test_rows_to_predict() -> None:
     found = quick().fit(X, Y)
+    far = X * np.where(np.arange(30) == 7, 1e300, 1)[:, None]
+    for call in (found.predict, found.predict_proba):
+        with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"X, row 7: .* no finite number in float32"):
+            call(far)
     for rows, said in ((X[:, :3], "3 features"), (X[0], "2D array"), (GAPS, "NaN"), (scipy.sparse.csr_array(X), "dense")):
         with pytest.raises((ValueError, TypeError), match=said):
             found.predict_proba(rows)
@@ -169,18 +173,27 @@ def test_rows_to_predict() -> None:
 
 def state(estimator) -> tuple:
     """All that a failed call must leave as it was."""
-    optimizer = estimator.trainer_.optimizer
+    optimizer, net = estimator.trainer_.optimizer, estimator.net_
     scores = {name: list(column) for name, column in estimator.history_.items()}
-    return values(estimator), scores, estimator.n_iter_, estimator.net_.device.name, optimizer.steps, estimator.n_features_in_
+    frozen = [entry.frozen for entry in net.parameters.trainable]
+    settings = (repr(optimizer), optimizer.steps, optimizer.current_rate)
+    return net, values(estimator), frozen, scores, estimator.n_iter_, net.device.name, settings, estimator.n_features_in_
 
 
 def stop(trainer, record) -> None:
     raise KeyboardInterrupt
 
 
+def meddle_and_stop(trainer, record) -> None:
+    trainer.optimizer.learning_rate, trainer.optimizer.l2 = xn.ReduceOnPlateau(7.0), 3.0
+    trainer.net.freeze(0)
+    stop(trainer, record)
+
+
 FAILURES = {
     "diverged": ({"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 8}, ValueError),
     "a callback that raises": ({"callbacks": [stop]}, KeyboardInterrupt),
+    "a callback that changes settings first": ({"callbacks": [meddle_and_stop]}, KeyboardInterrupt),
     "on another device": ({"device": "sim", "callbacks": [stop]}, KeyboardInterrupt),
 }
 

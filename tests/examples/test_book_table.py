@@ -144,4 +144,5 @@ def test_an_interrupt_ends_all_processes(mnist) -> None:
         os.killpg(process.pid, signal.SIGINT)
         rest = process.communicate(timeout=10)[1]  # ends when no process, worker or parent, holds stderr any more
     assert process.returncode != 0
-    assert "interrupted" in rest or "KeyboardInterrupt" in rest
+    said = ("interrupted", "KeyboardInterrupt", "BrokenProcessPool")  # the last: workers were interrupted as they started
+    assert any(word in rest for word in said)

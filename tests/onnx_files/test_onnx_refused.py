@@ -176,6 +176,11 @@ GRAPHS = {
         IMAGE,
         r"from \[0, 0, 0\] on \[3, 2, 5\] of \(3, 6, 5\): xpnet's RandomCrop shows the middle",
     ),
+    "a middle that RandomCrop moves": (
+        [("Slice", ["x", "one", "five", "two"], "y", {})],
+        IMAGE,
+        r"node 'n0' \(Slice\): xpnet's RandomCrop would move in training what this has in one place",
+    ),
     "padded by reflection": (
         [("Pad", ["x", "p"], "y", {"mode": "reflect"})],
         IMAGE,
@@ -229,6 +234,8 @@ WHOLE = {
     "two_rows": [2, -1],
     "r": [-1, 45],
     "zero": [0],
+    "one": [1],
+    "five": [5],
     "two": [2],
     "p": [0, 0, 1, 1, 0, 0, 1, 1],
     "big": [10**9, 10**9],

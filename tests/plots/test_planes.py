@@ -88,16 +88,11 @@ class TestBoundary:
         colours, _ = plane(drawn(decision_boundary(net, X, [0, 0, 1, 1], ["no", "yes"])).axes[0])
         np.testing.assert_allclose(colours[5, 5], 1 - (0.12 + 0.43 * 0.5) * (1 - ink(1)), atol=1e-6)
 
-    def test_samples_that_are_all_alike_and_in_axes_of_one_s_own(self):
-        figure = matplotlib.figure.Figure()
-        axes = figure.subplots(1, 2)
-        assert (
-            decision_boundary(lambda p: p, X[:1], [0], ["a", "b"], columns=["height, cm", "weight, kg"], axes=axes[1]) is figure
-        )
-        drawn(figure)
-        assert axes[1].get_xlim() == (-1, 1)
-        assert (axes[1].get_xlabel(), axes[1].get_ylabel()) == ("height, cm", "weight, kg")
-        assert not axes[0].get_images()
+    def test_samples_that_are_all_alike(self):
+        columns = ["height, cm", "weight, kg"]
+        (axes,) = drawn(decision_boundary(lambda p: p, X[:1], [0], ["a", "b"], columns=columns)).axes
+        assert axes.get_xlim() == (-1, 1)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("height, cm", "weight, kg")
 
     def test_sigmoids_that_are_all_0(self):
         net = xn.Sequential(xn.Affine(3), xn.Sigmoid()).build(2)
@@ -217,20 +212,14 @@ class TestGradientFlow:
         assert line(axes, "by its parameters: not finite")[0] == [0, 2]
         assert not len(axes.get_yticks())
 
-    @pytest.mark.parametrize("given", [{}, [], None, {"a": 1}, [report((1.0, 1.0))]], ids=str)
+    @pytest.mark.parametrize("given", [{}, None, {"a": report((1.0, 1.0))}, [report((1.0, 1.0))]], ids=str)
     def test_what_is_no_report_is_refused(self, given):
-        with pytest.raises(TypeError, match="a report, or a mapping from names to reports, at least one, is needed"):
+        with pytest.raises(TypeError, match="a report of LayerStatistics or layer_report is needed"):
             gradient_flow(given)
 
     def test_all_zero(self):
         (axes,) = drawn(gradient_flow(report((0.0, 0.0)))).axes
         assert axes.get_yscale() == "linear"
-
-    def test_networks_beside_each_other(self):
-        several = {"deep": report((1.0, 2.0), (3.0, math.nan), (4.0, 5.0)), "flat": report((6.0, 7.0))}
-        (axes,) = drawn(gradient_flow(several)).axes
-        assert line(axes, "deep") == ([1, 2], [1, 4])
-        assert line(axes, "flat") == ([1], [6])
 
     def test_many_layers(self):
         net = xn.Sequential(*[xn.Affine(3) for _ in range(100)]).build(4)

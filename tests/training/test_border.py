@@ -168,7 +168,7 @@ class TestTheBorder:
 
     def test_weights_that_cancel_are_refused(self, device):
         x, y = classes_data(20)
-        with pytest.raises(ValueError, match="sample_weight times class_weight: weights are not negative and not all 0"):
+        with pytest.raises(ValueError, match="sample_weight times class_weight: weights are not negative and not all zero"):
             make(device).fit(x, y, sample_weight=(y == 0) * 1.0, class_weight={0: 0, 1: 1, 2: 1})
 
     def test_ignored_rows_do_not_count_in_the_accuracy(self, device):

@@ -37,6 +37,20 @@ class TestWeights:
         for name in ends[0]:
             np.testing.assert_allclose(ends[1][name], ends[0][name], rtol=1e-10, atol=1e-12)
 
+    @pytest.mark.parametrize("unit", [1e-300, 1e-50, 2.0**-20, 1e39, 1e300])
+    def test_their_unit_does_not_count(self, device, unit):
+        """Weights beyond float32 too; a unit that is a power of two gives the same bytes."""
+        x, y = classes_data(12)
+        ends = []
+        for scale in (1.0, unit):
+            trainer = make(device, loss=xn.SoftmaxCrossEntropy(), optimizer=xn.SGD(0.1))
+            weights = np.array([0.5, 1, 3] * 4) * scale
+            trainer.fit(x, y, batch_size=5, sample_weight=weights, class_weight={0: scale, 1: 2 * scale, 2: scale})
+            ends.append((trainer.evaluate(x, y, sample_weight=weights)["loss"], *trainer.net.parameters.snapshot().values()))
+        for found, expected in zip(*ends, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+            assert unit != 2.0**-20 or np.array_equal(found, expected)
+
     @pytest.mark.parametrize(("loss", "kind"), LOSSES, ids=LOSS_IDS)
     @pytest.mark.parametrize("batch_size", [1, 4])
     def test_batches_of_no_weight_change_nothing(self, device, loss, kind, batch_size):

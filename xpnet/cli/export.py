@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the file and say what it takes and gives."""
     from xpnet.checks import check_file_place
     from xpnet.onnx import export
+    from xpnet.onnx.saving import at_ends
     from xpnet.saving.models import load_model
     from xpnet.saving.networks import load
 
@@ -35,13 +36,5 @@ def run(arguments: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{arguments.out}: there is no folder {arguments.out.absolute().parent}; make it first")
     net = load_model(arguments.model).net if arguments.model.is_dir() else load(arguments.model)
     export(net, arguments.out, channels_first=arguments.channels_first)
-    given, found = (as_written(shape, arguments.channels_first) for shape in (net.input_shape, net.output_shape))
+    given, found = (f"(N, {', '.join(map(str, end.dims))})" for end in at_ends(net, arguments.channels_first))
     print(f"wrote {arguments.out}: {given} -> {found}, {net.parameters.dtype}, rows prepared as in training")
-
-
-def as_written(shape: tuple[int, ...], first: bool) -> str:
-    """The shape of a batch in the file: (N, 784)."""
-    from xpnet.layers.containers import IMAGE_AXES
-
-    sample = (*shape[-1:], *shape[:-1]) if first and len(shape) == IMAGE_AXES else shape
-    return f"(N, {', '.join(map(str, sample))})"

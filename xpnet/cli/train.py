@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from xpnet.architectures import ACTIVATIONS
 from xpnet.checks import closest
 from xpnet.cli import runs
+from xpnet.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from xpnet import Callback, Checkpoints, Optimizer, Trainer
     from xpnet.preprocessing import Prepared
 
-OPTIMIZERS = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
+RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
 PICTURES = {"digits": 60, "mnist": 10, "fashion-mnist": 10, "cifar10": 10}  # epochs: a second, then about half a minute
 NAMES = (*PICTURES, "colors", "xor", "spirals", "blobs", "auto-mpg")
 UPDATES = 30_000  # about as many where --epochs is not given, half a minute at most ...
@@ -251,8 +252,5 @@ def past_best(losses: Sequence[float]) -> int:
 
 def optimizer(arguments: argparse.Namespace) -> Optimizer:
     """The named rule with the given learning rate, or its default."""
-    import xpnet as xn
-
-    kinds = dict(zip(OPTIMIZERS, (xn.SGD, xn.Momentum, xn.Nesterov, xn.AdaGrad, xn.RMSProp, xn.Adam, xn.AdamW), strict=True))
-    rate = OPTIMIZERS[arguments.optimizer] if arguments.learning_rate is None else arguments.learning_rate
-    return kinds[arguments.optimizer](rate)
+    rate = RATES[arguments.optimizer] if arguments.learning_rate is None else arguments.learning_rate
+    return OPTIMIZERS[arguments.optimizer](rate)

@@ -110,11 +110,16 @@ class RandomCrop(Augmentation):
             raise ValueError(f"{self!r}: the part is larger than the images, {size[0]}x{size[1]} and their padding")
         return part
 
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """At how many places the part may begin, along height and width; for a built layer."""
+        return tuple(s + 2 * self.padding - p + 1 for s, p in zip(self.seen, self.shown, strict=True))
+
     def moves(self, n: int, step: Pass) -> Moves | None:
-        spare = [s - p for s, p in zip(self.seen, self.shown, strict=True)]
         if not step.training:
-            return Moves(same(n, spare[0] // 2, step), same(n, spare[1] // 2, step), same(n, 1, step))
-        starts = draw(n, tuple(s + 2 * self.padding + 1 for s in spare), self.stream, step)
+            rows, columns = (same(n, (s - p) // 2, step) for s, p in zip(self.seen, self.shown, strict=True))
+            return Moves(rows, columns, same(n, 1, step))
+        starts = draw(n, self.choices, self.stream, step)
         for start in starts:
             step.xp.subtract(start, self.padding, out=start)
         return Moves(starts[0], starts[1], same(n, 1, step))

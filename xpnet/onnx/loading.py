@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from xpnet import extras
 from xpnet.backends import Device, resolve
-from xpnet.layers import Identity
+from xpnet.layers import Identity, RandomCrop
 from xpnet.layers.base import Shape
 from xpnet.layers.containers import IMAGE_AXES
 from xpnet.network import Sequential
@@ -50,9 +51,12 @@ def _as_network(model: Any, device: Device) -> Sequential:
     graph = Graph(onnx, model.graph, batch, np.dtype(dtype))
     layout = {entry.key: entry.value for entry in model.metadata_props}.get(LAYOUT)
     graph.values[given] = _given(given, tuple(dims), graph, layout)
-    graph.first = layout not in (FIRST, LAST) and graph.values[given].first
+    graph.ours = layout in (FIRST, LAST)
+    graph.first = not graph.ours and graph.values[given].first
     found = _computed(graph, model.graph)
     steps = _steps(found.step)
+    if not graph.ours:
+        _refuse_moving(steps, graph)
     net = Sequential(*([step.layer for step in steps if step.layer is not None] or [Identity()]))
     shape = graph.values[given].shape
     return net.build_from(shape, lambda entries: _arrays(steps), device=device, dtype=dtype, seed=0)
@@ -160,12 +164,20 @@ def _steps(last: Step) -> list[Step]:
     return found[::-1]
 
 
+def _all(steps: Iterable[Step]) -> Iterator[Step]:
+    """Those inside branches too."""
+    for step in steps:
+        yield step
+        yield from _all(step.inside)
+
+
+def _refuse_moving(steps: list[Step], graph: Graph) -> None:
+    """What another library crops or pads stays in its place in training; RandomCrop does where it has one place alone."""
+    for step in _all(steps):
+        if isinstance(step.layer, RandomCrop) and max(step.layer.choices) > 1:
+            graph.producers[min(step.nodes)].refuse("xpnet's RandomCrop would move in training what this has in one place")
+
+
 def _arrays(steps: list[Step]) -> dict[str, np.ndarray]:
     """What the parameters of the built layers are to be, by name."""
-    found: dict[str, np.ndarray] = {}
-    waiting = list(steps)
-    while waiting:
-        step = waiting.pop()
-        found |= {getattr(step.layer, name).name: array for name, array in step.arrays.items()}
-        waiting += step.inside
-    return found
+    return {getattr(step.layer, name).name: array for step in _all(steps) for name, array in step.arrays.items()}

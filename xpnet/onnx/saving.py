@@ -41,10 +41,17 @@ def as_model(net: Sequential, channels_first: bool = False) -> Any:
     if (size := parameters.value.nbytes + parameters.state.nbytes) > LARGEST:
         raise ValueError(f"export: the parameters take {size:,} bytes, an ONNX file holds at most 2 GB; nothing was written")
     graph = Graph(onnx, TABLE, parameters.snapshot(), parameters.dtype)
-    given = Value("input", net.input_shape, channels_first and len(net.input_shape) == IMAGE_AXES)
-    found = graph.layer(net, given, "")
-    found = named(graph.placed(found, first=channels_first and len(found.shape) == IMAGE_AXES), "output", graph)
+    given, found = at_ends(net, channels_first)
+    computed = graph.placed(graph.layer(net, given, ""), first=found.first)
+    found = named(computed, found.name, graph)
     return _model(onnx, graph, given, found, FIRST if channels_first else LAST)
+
+
+def at_ends(net: Sequential, channels_first: bool) -> tuple[Value, Value]:
+    """What the file takes and gives."""
+    ends = (("input", net.input_shape), ("output", net.output_shape))
+    given, found = (Value(name, shape, channels_first and len(shape) == IMAGE_AXES) for name, shape in ends)
+    return given, found
 
 
 def named(x: Value, name: str, graph: Graph) -> Value:
@@ -73,5 +80,4 @@ def _model(onnx: Any, graph: Graph, given: Value, found: Value, layout: str) -> 
 
 def _declared(helper: Any, value: Value, dtype: np.dtype) -> Any:
     """An input or output, the number of rows open."""
-    shape = (*value.shape[-1:], *value.shape[:-1]) if value.first else value.shape
-    return helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(dtype), ["N", *shape])
+    return helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(dtype), ["N", *value.dims])

@@ -6,4 +6,15 @@ Each rule is written once for a block of elements: the whole vector on a GPU, ca
 from xpnet.optimizers.base import Optimizer
 from xpnet.optimizers.rules import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSProp
 
-__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "Optimizer", "RMSProp"]
+#: By the names that the command line and the estimators take.
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+__all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "Optimizer", "RMSProp"]

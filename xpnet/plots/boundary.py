@@ -20,15 +20,13 @@ IN_LEGEND = 12  # classes, at most
 FAINT, STRONG = 0.12, 0.55  # a colour's share where a class is no likelier than others, and where it is certain
 
 
-def decision_boundary(
-    net: Any, x: Any, labels: Any, names: Sequence[str], *, columns: Sequence[str] = ("x1", "x2"), axes: Axes | None = None
-) -> Figure:
+def decision_boundary(net: Any, x: Any, labels: Any, names: Sequence[str], *, columns: Sequence[str] = ("x1", "x2")) -> Figure:
     """The plane of two inputs in the colours of the classes that a network sees there, with samples x (N, 2), ``labels`` (N,).
 
     The fainter a colour, the less sure the network; the line is where two classes are equally likely. ``net`` is a network, a
     trainer, or a function of points (M, 2). It gives logits (M, classes), or of two classes one logit of the second, (M,) or
     (M, 1). Where a network ends in Softmax or Sigmoid, these are probabilities. The plane reaches beyond the samples by 15 % of
-    their range. ``columns`` names the axes; ``axes``: where to draw, in a figure of your own.
+    their range. ``columns`` names the axes.
     """
     found = check_labels("decision_boundary: labels", labels, names)
     points = check_rows("decision_boundary: x", x, len(found))
@@ -42,8 +40,8 @@ def decision_boundary(
     (left, right), (low, high) = (_range(column) for column in points.T)
     grid = np.stack(np.meshgrid(np.linspace(left, right, SIDE), np.linspace(low, high, SIDE)), axis=-1)
     chances = _probabilities(net, grid.reshape(-1, 2).astype(np.float32), len(names)).reshape(SIDE, SIDE, -1)
-    figure = new_figure(6, 4.6) if axes is None else axes.figure
-    axes = figure.subplots() if axes is None else axes
+    figure = new_figure(6, 4.6)
+    axes = figure.subplots()
     axes.imshow(_shades(chances), origin="lower", extent=(left, right, low, high), aspect="auto", interpolation="nearest")
     _draw_lines(axes, grid, chances)
     _draw_samples(axes, points, found, drawn_names(names))

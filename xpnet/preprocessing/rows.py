@@ -71,14 +71,18 @@ class Rows:
             raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {shape}")
 
 
-def mean_and_std(values: np.ndarray) -> tuple[float, float]:
+def mean_and_std(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """Mean and standard deviation of float64 values (N,), without overflow; 1 as the deviation where all are equal."""
+    if weights is not None:
+        values, weights = values[weights > 0], weights[weights > 0]
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low, 1.0
     largest = max(abs(low), abs(high))
     shares = values / largest
-    return float(shares.mean()) * largest, float(shares.std()) * largest or 1.0
+    mean = np.average(shares, weights=weights)
+    variance = np.average((shares - mean) ** 2, weights=weights)
+    return float(mean) * largest, math.sqrt(variance) * largest or 1.0
 
 
 def scaled(values: np.ndarray, mean: Scale, std: Scale, place: Callable[[int], str]) -> np.ndarray:

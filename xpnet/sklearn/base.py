@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -13,17 +12,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from xpnet.backends import Device
-from xpnet.checks import check_number, check_weights
+from xpnet.backends import Device, resolve
+from xpnet.checks import check_number
 from xpnet.losses import Loss
 from xpnet.network import Sequential
 from xpnet.optimizers import Optimizer
 from xpnet.preprocessing import split
 from xpnet.schedules import Schedule
 from xpnet.sklearn.parts import Layers, check_outputs, make_early_stopping, make_network, make_optimizer
+from xpnet.sklearn.snapshot import Snapshot
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping, Trainer, print_epoch
 from xpnet.training.callbacks import Record
+from xpnet.training.data import sample_weights
 
 #: Parameters that a trainer is made with; the others matter to each call of fit by themselves.
 OF_NETWORK = {"layers", "activation", "dtype"}
@@ -113,10 +114,15 @@ class Estimator(BaseEstimator):
 
     def _train(self, trainer: Trainer, target: Target, X: Any, targets: Any, weights: Any, **options: Any) -> Self:
         before = getattr(self, "trainer_", None)
-        with put_back(before) if before and before.net is trainer.net else contextlib.nullcontext():
+        snapshot = Snapshot(before) if before and before.net is trainer.net else None
+        try:
             trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
             if not math.isfinite(trainer.history["loss"][-1]):
                 raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
+        except BaseException:
+            if snapshot:
+                snapshot.put_back()
+            raise
         self.trainer_, self._target, self._made_with = trainer, target, self._of_trainer()
         return self
 
@@ -135,7 +141,14 @@ class Estimator(BaseEstimator):
         """The network's outputs for rows as those of ``fit``."""
         check_is_fitted(self, "trainer_")
         X = validate_data(self, X, dtype="numeric", allow_nd=True, reset=False)
-        return self.trainer_.predict(X)
+        outputs = self.trainer_.predict(X)
+        if not np.isfinite(outputs).all():
+            row = int(np.argwhere(~np.isfinite(outputs))[0, 0])
+            raise ValueError(
+                f"X, row {row}: what the network makes of it is no finite number in {outputs.dtype}: it lies too far from the "
+                f"rows of fit"
+            )
+        return outputs
 
     def predict(self, X: Any) -> np.ndarray:
         """Answers for rows ``X``, in the terms and the shape of the y of ``fit``."""
@@ -198,6 +211,8 @@ class Estimator(BaseEstimator):
             return trainer
         before, made_with = self.trainer_, self._of_trainer()
         changed = {name for name in made_with if made_with[name] != self._made_with[name]}
+        if made_with.get("class_weight") == "balanced":  # as these rows are
+            changed.add("class_weight")
         if not changed:
             return before
         if fixed := changed & OF_NETWORK:
@@ -240,26 +255,6 @@ def has_diverged(trainer: Trainer, record: Record) -> bool:
     return not math.isfinite(record["loss"])
 
 
-@contextlib.contextmanager
-def put_back(trainer: Trainer) -> Iterator[None]:
-    """If this raises, network, optimizer and history are what they were; callbacks are their owner's."""
-    history = {name: [*values] for name, values in trainer.history.items()}  # as it grows, deepcopy would be slow
-    before = copy.deepcopy(trainer, {id(trainer.callbacks): trainer.callbacks, id(trainer.history): history})
-    try:
-        yield
-    except BaseException:
-        vars(trainer).update(vars(before))
-        raise
-
-
 def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:
-    """Weights of the rows (n,) as shares of the largest, float64: only ratios matter, and these float32 can hold."""
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, np.float64)
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, {n} rows need ({n},)")
-    if not weights.any():
-        raise ValueError("sample_weight is zero for every row: there is nothing to learn from")
-    check_weights(weights, "sample_weight")
-    return weights / weights.max()
+    """Checked, float64 (n,), on the host."""
+    return None if sample_weight is None else sample_weights(resolve("cpu").device, sample_weight, n)

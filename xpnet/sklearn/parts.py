@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.architectures import ACTIVATIONS
+from xpnet.architectures import mlp
 from xpnet.checks import check_count, check_number, closest
 from xpnet.initializers import glorot_uniform
-from xpnet.layers import Affine, Flatten, Layer
+from xpnet.layers import Flatten, Layer
 from xpnet.layers.base import Shape
 from xpnet.network import Sequential
-from xpnet.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from xpnet.optimizers import OPTIMIZERS, Optimizer
 from xpnet.schedules import Schedule
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping
@@ -22,17 +22,9 @@ from xpnet.training import EarlyStopping
 Build = Callable[[Any, int], Sequential]
 Layers = Sequence[int] | Sequence[Layer] | Sequential | Build
 
-#: By name, the rule and its learning rate where none is given: for inputs of unit size. Squared errors, whose curvature grows
-#: with the width, diverge with the larger ones that suit classes.
-OPTIMIZERS: dict[str, tuple[type[Optimizer], float]] = {
-    "sgd": (SGD, 0.02),
-    "momentum": (Momentum, 5e-3),
-    "nesterov": (Nesterov, 5e-3),
-    "adagrad": (AdaGrad, 0.02),
-    "rmsprop": (RMSProp, 1e-3),
-    "adam": (Adam, 1e-3),
-    "adamw": (AdamW, 1e-3),
-}
+#: Learning rates where none is given, for inputs of unit size. Squared errors, whose curvature grows with the width, diverge
+#: with the larger ones that suit classes.
+RATES = {"sgd": 0.02, "momentum": 5e-3, "nesterov": 5e-3, "adagrad": 0.02, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
 PATIENCE = 10  # epochs, of early_stopping=True; as scikit-learn's n_iter_no_change
 
 
@@ -61,12 +53,8 @@ def fully_connected(widths: Sequence[int], activation: str, shape: Shape, output
 
     They start as scikit-learn's do (Glorot), ReLU too: the smaller first layer generalises better on tables than He's.
     """
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise ValueError(f"activation={activation!r}: choose from {known}{closest(str(activation), ACTIVATIONS)}")
-    flat = [Flatten()] if len(shape) > 1 else []
-    hidden = [layer for n in widths for layer in (Affine(n, init=glorot_uniform), ACTIVATIONS[activation]())]
-    return Sequential(*flat, *hidden, Affine(outputs, init=glorot_uniform))
+    rows = mlp(widths, activation, outputs, init=glorot_uniform)
+    return Sequential(Flatten(), *rows.layers) if len(shape) > 1 else rows
 
 
 def check_outputs(net: Sequential, target: Target) -> None:
@@ -86,8 +74,7 @@ def make_optimizer(optimizer: str | Optimizer, learning_rate: float | Schedule |
         made = copy.deepcopy(optimizer)
         made.reset()
     elif isinstance(optimizer, str) and optimizer in OPTIMIZERS:
-        rule, usual = OPTIMIZERS[optimizer]
-        made = rule(usual)
+        made = OPTIMIZERS[optimizer](RATES[optimizer])
     else:
         hint = closest(optimizer, OPTIMIZERS) if isinstance(optimizer, str) else ""
         raise ValueError(f"optimizer={optimizer!r}: one of {', '.join(OPTIMIZERS)}, or an optimizer of xpnet, Adam(1e-3){hint}")

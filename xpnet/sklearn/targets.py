@@ -9,6 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from xpnet.checks import check_weights
 from xpnet.losses import Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from xpnet.preprocessing.rows import mean_and_std
 
 
 class Target(Protocol):
@@ -94,8 +95,9 @@ class Quantities:
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None):
         self.shape, self.dtype = y.shape[1:], y.dtype if y.dtype.kind == "f" else np.dtype("float16")
-        self.mean, self.std = mean_and_std(self._columns(y), weights)
-        self.outputs = len(self.mean)
+        scales = [mean_and_std(column, weights) for column in self._columns(y).T]
+        self.mean, self.std = (np.array(numbers) for numbers in zip(*scales, strict=True))
+        self.outputs = len(scales)
         self.what = f"targets of shape {y.shape}"
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
@@ -116,15 +118,3 @@ class Quantities:
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         answers = outputs * self.std + self.mean  # in float64: beside a large mean, float32 has few digits left
         return answers.astype(np.result_type(self.dtype, outputs.dtype)).reshape(len(outputs), *self.shape)
-
-
-def mean_and_std(columns: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Of each column of (N, K) float64, without overflow; 1 as the deviation where all values are equal."""
-    if weights is not None:
-        columns, weights = columns[weights > 0], weights[weights > 0]
-    low, high = columns.min(axis=0), columns.max(axis=0)
-    largest = np.maximum(np.maximum(abs(low), abs(high)), np.finfo(np.float64).tiny)
-    shares = columns / largest
-    mean = np.average(shares, axis=0, weights=weights)
-    std = np.sqrt(np.average((shares - mean) ** 2, axis=0, weights=weights)) * largest
-    return np.where(low == high, low, mean * largest), np.where((low == high) | (std == 0), 1, std)

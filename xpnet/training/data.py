@@ -48,20 +48,30 @@ def prepare(
 
 def row_weights(net: Sequential, y: Array, sample_weight: Any, class_weight: ClassWeight) -> np.ndarray | None:
     """Weight of each row as the product of both kinds, None where neither is given."""
-    weights = None
-    if sample_weight is not None:
-        weights = to_host(net.device, as_numbers(net.device, sample_weight, "sample_weight")).astype(np.float64)
-        if weights.shape != (len(y),):
-            raise ValueError(f"sample_weight has shape {weights.shape}, {len(y)} rows need ({len(y)},)")
-        check_weights(weights, "sample_weight")
+    weights = None if sample_weight is None else sample_weights(net.device, sample_weight, len(y))
     if class_weight is not None:
         by_class = label_weights(to_host(net.device, y), class_weight)
         check_weights(by_class, "class_weight")
+        by_class = in_unit(by_class)
         weights = by_class if weights is None else weights * by_class
     if weights is None:
         return None
     check_weights(weights, "sample_weight times class_weight")
-    return weights.astype(net.parameters.dtype)
+    return in_unit(weights).astype(net.parameters.dtype)
+
+
+def sample_weights(device: Device, given: Any, n: int) -> np.ndarray:
+    """Weights of ``n`` rows, checked: float64 (n,) on the host, by :func:`in_unit`."""
+    weights = to_host(device, as_numbers(device, given, "sample_weight")).astype(np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, {n} rows need ({n},)")
+    check_weights(weights, "sample_weight")
+    return in_unit(weights)
+
+
+def in_unit(weights: np.ndarray) -> np.ndarray:
+    """The largest brought to [0.5, 1), as float32 can hold it: only ratios count. By a power of two, which rounds nothing."""
+    return np.ldexp(weights, -np.frexp(weights.max(initial=0))[1])
 
 
 def label_weights(labels: np.ndarray, class_weight: Mapping[int, float] | Sequence[float] | str) -> np.ndarray:

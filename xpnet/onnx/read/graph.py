@@ -137,11 +137,11 @@ class Value(NamedTuple):
 class Graph:
     """The file's graph: ``nodes``, constants and values by the tensor's name, ``batch`` (None where it is open), ``dtype``.
 
-    ``first`` tells whether images that are made of rows have the channels first.
+    ``ours`` tells whether xpnet has written it, ``first`` whether images that are made of rows have the channels first.
     """
 
     def __init__(self, onnx: Any, proto: Any, batch: int | None, dtype: np.dtype):
-        self.batch, self.dtype, self.first = batch, dtype, False
+        self.batch, self.dtype, self.ours, self.first = batch, dtype, False, False
         self.nodes = [Node(onnx, node) for node in proto.node]
         self.producers = {name: node for node in self.nodes for name in node.outputs if name}
         self.tensors = {tensor.name: tensor for tensor in proto.initializer}

@@ -29,11 +29,16 @@ def conv(node: Node, graph: Graph) -> Value:
     arrays = {"W": weight.transpose(2, 3, 1, 0)}
     if graph.has(node, 2):
         arrays["b"] = graph.weights(node, 2, weight.shape[:1])
+    around = padding(node, x.dims[1:], kernel, strides, dilations)
+    if around != "same":
+        inside = None if graph.ours else without_padding(x)
+        x, added = inside or (x, (0, 0))
+        around = short([a + b for a, b in zip(around, added, strict=True)])
     layer = layers.Conv2d(
         weight.shape[0],
         short(kernel),
         stride=short(strides),
-        padding=padding(node, x.dims[1:], kernel, strides, dilations),
+        padding=around,
         dilation=short(dilations),
         groups=groups,
         bias=graph.has(node, 2),
@@ -42,7 +47,7 @@ def conv(node: Node, graph: Graph) -> Value:
 
 
 def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Any:
-    """As Conv2d takes it: a number, two, or "same" where the two sides differ as they do there."""
+    """A number for each axis, or "same" where the two sides differ as they do there."""
     pads, auto = numbers(node, "pads", 0, sides=4), node.get("auto_pad", "NOTSET")
     same = [axis(*about) for about in zip(lengths, kernel, strides, ("same", "same"), dilations, strict=True)]
     even = all(a.before == a.after for a in same)
@@ -51,7 +56,7 @@ def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations
     if auto not in ("NOTSET", "VALID"):
         node.refuse(f"attribute auto_pad={auto}: xpnet pads behind where the two sides differ, as SAME_UPPER")
     if auto == "VALID" or pads[:2] == pads[2:]:
-        return 0 if auto == "VALID" else short(pads[:2])
+        return (0, 0) if auto == "VALID" else pads[:2]
     if pads != (*(a.before for a in same), *(a.after for a in same)):
         node.refuse(f"attribute pads={list(pads)}: the two sides differ, otherwise than with padding='same'")
     return "same"
@@ -68,18 +73,18 @@ def average_pool(node: Node, graph: Graph) -> Value:
     if counted and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
     x = image(node, graph)
-    inside = None if counted or any(pads[:2]) else without_padding(x, numbers(node, "kernel_shape", 1))
+    inside = None if counted or any(pads[:2]) else without_padding(x)
     return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counted, **k), inside)
 
 
-def without_padding(x: Value, kernel: Shape) -> tuple[Value, Shape] | None:
-    """What was padded to ``x``, and by how much on either side, if no more than a pool may."""
+def without_padding(x: Value) -> tuple[Value, Shape] | None:
+    """What was padded to ``x``, and by how much on either side."""
     step = x.step
     if not isinstance(step.layer, layers.RandomCrop) or step.before is None:
         return None
     shape = step.before.shape
     added = [n - m for n, m in zip(step.shape[:2], shape[:2], strict=True)]
-    if any(n < 0 or n % 2 or n > k for n, k in zip(added, kernel, strict=True)):
+    if any(n < 0 or n % 2 for n in added):
         return None
     before = x._replace(step=step.before, dims=(shape[2], *shape[:2]), order=Order.first(shape))
     return before, (added[0] // 2, added[1] // 2)
@@ -91,7 +96,9 @@ def pooled(node: Node, x: Value, make: Any, inside: tuple[Value, Shape] | None =
     kernel, strides, pads = numbers(node, "kernel_shape", 1), numbers(node, "strides", 1), numbers(node, "pads", 0, sides=4)
     windows = counts(x.dims[1:], kernel, strides, pads[:2], pads[2:], ceil=bool(node.get("ceil_mode", 0)))
     stride = None if strides == kernel else short(strides)
-    tries = [(x, pads[:2], make)] if inside is None else [(*inside, layers.AvgPool2d), (x, pads[:2], make)]
+    tries = [(x, pads[:2], make)]
+    if inside and all(2 * n <= k for n, k in zip(inside[1], kernel, strict=True)):
+        tries = [(*inside, layers.AvgPool2d), *tries]
     fitting = (
         (of, padding, pool, ceil)
         for of, padding, pool in tries

@@ -21,6 +21,11 @@ class Value(NamedTuple):
     shape: Shape
     first: bool = False
 
+    @property
+    def dims(self) -> Shape:
+        """The tensor's shape without the batch axis."""
+        return (*self.shape[-1:], *self.shape[:-1]) if self.first else self.shape
+
 
 Emitter = Callable[[Any, Value, "Graph", str], Value]  # of a layer, its input, the graph, and the layer's path
 
