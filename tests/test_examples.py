@@ -100,7 +100,11 @@ LONG_ON_SIM = (
     "which_color.py",
     "learning_slowly.py",
     "overfitting.py",
-)  # two seconds or more each, in the short forms
+    "own_pieces.py",
+    "numerical_differentiation.py",
+    "per_sample_and_all_at_once.py",
+    "descending.py",
+)  # about a second or more each, in the short forms
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

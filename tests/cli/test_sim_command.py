@@ -238,7 +238,7 @@ def test_arguments_that_look_like_the_commands_own(tmp_path: Path, capsys: pytes
         ["train.py", "--epochs", "1"],
         ["train.py", "--epochs", "1", "--by-hand"],
         pytest.param(["learning_slowly.py", "--quick"], marks=pytest.mark.slow),
-        ["own_pieces.py"],
+        pytest.param(["own_pieces.py"], marks=pytest.mark.slow),
         ["regression.py", "--quick"],
         pytest.param(["which_color.py", "--quick"], marks=pytest.mark.slow),
     ],

@@ -151,8 +151,8 @@ def idx_files() -> dict[str, bytes]:
 def idx_gz_files() -> dict[str, bytes]:
     """gzipped IDX files, by what is wrong with them."""
     return {
-        "a bomb": bomb(struct.pack(">I3I", 0x0000_0803, 10, 28, 28), 3_000, 31),
-        "a bomb as it says": bomb(struct.pack(">I3I", 0x0000_0803, 3_000, 1024, 1024), 3_000, 31),
+        "a bomb": bomb(struct.pack(">I3I", 0x0000_0803, 10, 28, 28), 2_100, 31),
+        "a bomb as it says": bomb(struct.pack(">I3I", 0x0000_0803, 2_100, 1024, 1024), 2_100, 31),
         "two parts": gzip.compress(b"\0\0\x08\x01") + gzip.compress(struct.pack(">I", 2) + b"ab"),
     }
 

@@ -81,7 +81,7 @@ def test_a_minibatch_is_the_book_s_program(name: str, device) -> None:
         assert np.abs(w - before[path]).max() > 1e-6
 
 
-@pytest.mark.parametrize("name", example.NETS)
+@pytest.mark.parametrize("name", ["relu", *(pytest.param(n, marks=pytest.mark.slow) for n in example.NETS if n != "relu")])
 def test_one_run_is_the_same_on_every_device(name: str, device) -> None:
     found = example.run(name, small(), 2, device, dtype="float64")
     assert found[:2] == example.run(name, small(), 2, dtype="float64")[:2]
