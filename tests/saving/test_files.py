@@ -136,6 +136,16 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
             read(path)
 
 
+def test_what_the_library_quotes_of_a_file_is_one_short_line(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32\n" + 5000 * "x", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "a"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(Damaged, match="unknown variant") as caught:
+        read(path)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
 def test_types_that_numpy_does_not_have_are_refused_by_name(tmp_path: Path) -> None:
     header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))

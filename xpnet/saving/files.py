@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialized
 
+from xpnet.checks import short
 from xpnet.saving.atomic import write_atomically
 from xpnet.saving.trees import for_json, from_json, storable
 
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike) -> Stored:
                 raise Damaged(f"{os.fspath(path)}: {unknown[0]} is of type {kind}, this reads {', '.join(DTYPES)}")
             arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise Damaged(f"{os.fspath(path)} is damaged, or no safetensors file ({error})") from error
+        raise Damaged(f"{os.fspath(path)} is damaged, or no safetensors file ({short(str(error), 200)})") from error
     if "xpnet" not in metadata:
         return Stored(arrays, None)
     with reading(path, "what is said in it is not understood"):
