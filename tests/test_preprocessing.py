@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -146,7 +148,7 @@ def test_rows_of_images_have_one_scale_for_all(rng):
     rows = Rows.fit(x, images=True)
     assert (rows.mean, rows.std) == (pytest.approx((x.mean(),)), pytest.approx((x.std(),)))
     assert rows.encode(x).shape == (20, 60)
-    with pytest.raises(ValueError, match=r"rows of shape \(4, 5, 3\) are needed; it has shape \(20, 4, 5, 1\)"):
+    with pytest.raises(ValueError, match=r"rows of shape \(4, 5, 3\) are needed, these have \(4, 5, 1\)"):
         rows.encode(x[..., :1])
 
 
@@ -198,3 +200,35 @@ def test_options_of_prepare_table():
         with pytest.raises(ValueError, match=said):
             prepare_table(table("a b y", rows), "y", **wrong)
     assert [c.name for c in prepare_table(table("a b y", rows), "y", drop=[0]).inputs.columns] == ["b"]
+
+
+def test_columns_are_read_from_a_dict_or_a_frame_too(rng):
+    rows = [(f"{a:.3f}", "uv"[i % 2], i) for i, a in enumerate(rng.standard_normal(30))]
+    found = prepare_table(table("a b y", rows), "y", missing="fill").inputs
+    wanted = found.encode(table("a b", [row[:2] for row in rows]))
+    columns = {"more": [0] * 30, "b": [row[1] for row in rows], "a": [float(row[0]) for row in rows]}
+    np.testing.assert_array_equal(found.encode(columns), wanted)
+
+    class Frame:  # as pandas and polars have them
+        columns = ("b", "a")
+
+        def __getitem__(self, name):
+            return np.array(columns[name], object)
+
+    np.testing.assert_array_equal(found.encode(Frame()), wanted)
+    gap = found.encode({"b": ["u", "v"], "a": [math.nan, None]})
+    assert gap[0, 0] == gap[1, 0] == np.float32((found.columns[0].fill - found.columns[0].mean) / found.columns[0].std)
+    with pytest.raises(ValueError, match="the table has no column 'a'"):
+        found.encode({"b": ["u"]})
+    with pytest.raises(ValueError, match="the table, row 1, column 'b': 'w' is none of the 2 categories"):
+        found.encode({"b": ["u", "w"], "a": [1, 2]})
+    with pytest.raises(ValueError, match=r"the columns are of different lengths: \[1, 2\]"):
+        found.encode({"b": ["u"], "a": [1, 2]})
+    for wrong in (np.zeros((2, 2)), [[1, "u"]]):
+        with pytest.raises(TypeError, match="a table is needed, by xn.datasets.read_csv, a DataFrame or a dict, not a"):
+            found.encode(wrong)
+
+
+def test_rows_are_read_from_lists_too():
+    rows = prepare_arrays(Arrays("a", np.arange(20.0).reshape(10, 2), np.arange(10.0))).inputs
+    np.testing.assert_array_equal(rows.encode([[1, 2], [3, 4]]), rows.encode(np.array([[1, 2], [3, 4]])))

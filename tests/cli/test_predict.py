@@ -166,7 +166,7 @@ def test_filled_gaps_are_counted_and_others_refused(capsys, folder, tmp_path):
     assert len(rows) == 90
     assert "gaps filled as in training: 13" in said
     assert run("predict", folder / "price", path, "--device", "cpu") == 1
-    assert "gaps.csv:2, column 'size': missing value; there was none in training" in error_of(capsys)
+    assert "gaps.csv:2, column 'size': missing value: leave the row out, or train with --missing fill" in error_of(capsys)
 
 
 MISMATCHES = {  # name: (the net, rows, header, what is said)
@@ -186,12 +186,6 @@ MISMATCHES = {  # name: (the net, rows, header, what is said)
     "text for a number": ("price", [["1", "red"], ["big", "red"]], HEADER[:2], "a.csv:3, column 'size': 'big' is no number"),
     "infinity": ("price", [["1e999", "red"]], HEADER[:2], "a.csv:2, column 'size': '1e999' is not finite"),
     "far outside": ("price", [["1e300", "red"]], HEADER[:2], "column 'size': a value is too far"),
-    "a new class": (
-        "colour",
-        [["1", "pink", "4"]],
-        HEADER,
-        "a.csv:2, column 'colour': class 'pink' is none of the model's (blue, green, red)",
-    ),
     "two columns of one name": ("price", [["1", "red", "2"]], ["size", "colour", "size"], "are both called 'size'"),
     "other columns, no header": ("plain", [["1"]], None, "a.csv has 1 columns; the model was trained on 3, 0 to 2"),
     "no rows": ("price", [], HEADER, "a.csv has a header (line 1) and no rows"),
@@ -203,6 +197,32 @@ def test_rows_that_do_not_fit(capsys, folder, tmp_path, net, rows, header, said)
     path = write(tmp_path / "a.csv", rows, header)
     assert run("predict", folder / net, path, "--device", "cpu") == 1
     assert said in error_of(capsys)
+
+
+def test_a_target_that_the_model_cannot_predict(capsys, folder, tmp_path):
+    path = write(tmp_path / "a.csv", [["1", "pink", "4"], ["2", "red", "5"], ["3", "", "6"], ["4", "grey", "6"]], HEADER)
+    assert run("predict", folder / "colour", path, "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert len(rows) == 4
+    assert "rows with a class none of the model's, which counts as wrong: 2, the first" in said
+    assert "a.csv:2, column 'colour': 'pink'" in said
+    assert re.search(r"accuracy 0\.(0000|3333) on 3 rows with a target, of 4", said)
+    path = write(tmp_path / "b.csv", [["1", "red", "dear"], ["2", "red", "5"]], HEADER)
+    assert run("predict", folder / "price", path, "--device", "cpu") == 0
+    rows, said = predicted(capsys)
+    assert len(rows) == 2
+    assert "rows with a target no number: 1, the first" in said
+    assert "b.csv:2, column 'price': 'dear'" in said
+    assert "on 1 rows with a target, of 2" in said
+
+
+def test_a_picture_that_is_not_there_is_said_before_any_prediction(capsys, folder, tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    assert run("train", "digits", "--epochs", "1", "--device", "cpu", "--save", tmp_path / "digits") == 0
+    Image.fromarray(np.eye(30, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    capsys.readouterr()
+    assert run("predict", tmp_path / "digits", *[tmp_path / "a.png"] * 20, tmp_path / "nope.png") == 1
+    assert capsys.readouterr() == ("", f"xpnet predict: {tmp_path / 'nope.png'}: No such file or directory\n")
 
 
 def test_other_files_that_do_not_fit(capsys, folder, tmp_path):

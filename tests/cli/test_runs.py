@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_helpers import synthetic
+from dataset_helpers import write as write_images
 
 from xpnet.cli import main
 from xpnet.saving.files import read
@@ -55,8 +57,9 @@ def test_a_finished_run_can_go_on_for_longer(whole: Path, tmp_path: Path, capsys
     assert f"going on from {whole}/checkpoint-000000180.safetensors" in printed
     assert "epoch   5" in printed
     assert "epoch   4" not in printed
-    assert train("--resume", whole) == 0  # four epochs: it has ended long since
-    assert "checkpoint-000000270.safetensors; it had ended after 6 epochs" in capsys.readouterr().out
+    assert train("--resume", whole) == 0  # it has ended
+    said = "checkpoint-000000270.safetensors; its 6 epochs are done: --epochs with a larger number goes on"
+    assert said in capsys.readouterr().out
     assert main([*TRAIN, str(tmp_path / "longer"), "--epochs", "6"]) == 0
     assert parameters(whole) == parameters(tmp_path / "longer")
     assert len((whole / "log.jsonl").read_text().splitlines()) == 6
@@ -79,15 +82,64 @@ def test_options_of_ones_own_data_are_remembered(tmp_path: Path, capsys, monkeyp
     assert "is of another training: the training rows are not those that it was trained with" in capsys.readouterr().err
 
 
+def test_a_run_whose_data_were_moved_goes_on_where_they_are_now(tmp_path: Path, capsys) -> None:
+    there, now = tmp_path / "there", tmp_path / "now here"
+    there.mkdir()
+    np.savez(there / "a.npz", x=np.random.default_rng(0).random((60, 3)), y=np.arange(60) % 3)
+    assert train(there / "a.npz", "--epochs", 2, "--save", there / "net") == 0
+    there.rename(now)
+    capsys.readouterr()
+    assert train("--resume", now / "net", "--epochs", 3) == 1
+    said = f"xpnet train: {there}/a.npz is not there; where the data are now: xpnet train --resume '{now}/net' FILE\n"
+    assert capsys.readouterr().err == said
+    np.savez(now / "b.npz", x=np.ones((60, 3)), y=np.arange(60) % 3)
+    assert train(now / "b.npz", "--resume", now / "net", "--epochs", 3) == 1
+    assert "the training rows are not those that it was trained with" in capsys.readouterr().err
+    assert train(now / "a.npz", "--resume", now / "net", "--epochs", 3) == 0
+    assert train("--resume", now / "net", "--epochs", 4) == 0  # it has been written down
+    assert "going on from" in capsys.readouterr().out
+    assert train("digits", "--resume", now / "net") == 1
+    assert f"digits: the run is of {now}/a.npz, and goes on with that" in capsys.readouterr().err
+
+
+def test_mnist_that_was_moved(tmp_path: Path, capsys) -> None:
+    mnist_folder = write_images(tmp_path / "there", synthetic())
+    (tmp_path / "a").symlink_to(mnist_folder)
+    assert train("mnist", "--data", tmp_path / "a", "--epochs", 1, "--hidden", 4, "--save", tmp_path / "net") == 0
+    (tmp_path / "a").unlink()
+    assert train("--resume", tmp_path / "net", "--epochs", 2) == 1
+    error = capsys.readouterr().err
+    assert error.endswith(f"where the data are now: xpnet train --resume {tmp_path / 'net'} --data FOLDER\n")
+    assert train("--resume", tmp_path / "net", "--epochs", 2, "--data", mnist_folder) == 0
+
+
+def test_more_epochs_are_remembered(whole: Path, capsys) -> None:
+    assert train("--resume", whole, "--epochs", 6) == 0
+    (whole / "checkpoint-000000270.safetensors").unlink()  # as if it had been stopped
+    assert train("--resume", whole) == 0
+    assert "epoch   6" in capsys.readouterr().out
+
+
+def test_a_run_without_checkpoints_is_not_begun_anew_over_its_network(whole: Path, capsys) -> None:
+    for path in whole.glob("checkpoint-*"):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert train("--resume", whole, "--epochs", 6) == 1
+    assert "has a network, but no checkpoint to go on from" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+    (whole / "model.safetensors").unlink()
+    assert train("--resume", whole) == 0
+    assert "no checkpoint was written yet: the training begins anew" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--resume", "none"), "none holds no run: it has no run.json, which xpnet train ... --save none writes"),
-        (("digits", "--resume", "none"), "digits: a run goes on with the data it has"),
         (("--resume", "none", "--batch-size", "32"), "--batch-size: a run goes on with the options it has"),
         (
             ("--resume", "none", "--hidden", "3"),
-            "--hidden: a run goes on with the options it has; only --epochs and --device may",
+            "--hidden: a run goes on with the options it has; only --epochs, --device, --data may",
         ),
         (("--resume", "none", "--save", "other"), "--save: a run goes on with the options it has"),
     ],
@@ -146,7 +198,7 @@ def test_an_unfinished_run_is_told_to_predict(tmp_path: Path, whole: Path, capsy
     (whole / "model.safetensors").unlink()
     np.save(tmp_path / "x.npy", np.zeros((2, 64)))
     assert main(["predict", str(whole), str(tmp_path / "x.npy")]) == 1
-    assert f"its training has not ended: xpnet train --resume {whole}" in capsys.readouterr().err
+    assert f"its training has not ended, or has diverged: xpnet train --resume {whole}" in capsys.readouterr().err
     newest = whole / "checkpoint-000000180.safetensors"
     assert main(["predict", str(newest), str(tmp_path / "x.npy")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -104,7 +104,7 @@ def test_every_option_trains(capsys: pytest.CaptureFixture, option: list[str]) -
         (["--device", "gpu"], "no device is called 'gpu'"),
         (["--device", "cuda:99"], "cuda"),
         (["--epochs", "0"], "epochs=0"),
-        (["--batch-size", "-3"], "batch_size=-3"),
+        (["--batch-size", "-3"], "--batch-size -3: a whole number from 1 on, or 0 for the whole set"),
         (["--learning-rate", "-1"], "learning_rate=-1.0"),
         (["--hidden", "0"], "Affine(n_out=0)"),
     ],

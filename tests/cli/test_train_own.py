@@ -180,7 +180,9 @@ def test_a_folder_of_images(capsys, tmp_path, rng):
             image.fromarray(pixels).save(tmp_path / "photos" / kind / f"{i}.png")
     assert train(tmp_path / "photos", "--size", "8", "--epochs", "20", "--save", str(tmp_path / "net")) == 0
     printed = capsys.readouterr().out
-    assert "photos: 40 rows of (8, 8, 3); target class: classification of 2 classes (asked for); 32 rows train" in printed
+    assert (
+        "photos: 40 rows of (8, 8, 3); target class: classification of 2 classes (names of folders); 32 rows train" in printed
+    )
     assert "\nvalidation accuracy 1.0000" in printed
     assert main(["predict", str(tmp_path / "net"), str(tmp_path / "photos" / "red"), "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -211,25 +213,35 @@ def test_a_place_that_cannot_be_made_is_refused_before_training(capsys, tmp_path
 
 def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     options = (*TARGET, "--optimizer", "sgd", "--learning-rate", "1e30", "--save", str(tmp_path / "net"))
-    with pytest.warns(RuntimeWarning):
-        assert train(written(tmp_path, GOOD), *options) == 1
-    assert "training has diverged" in capsys.readouterr().err
+    assert train(written(tmp_path, GOOD), *options) == 1
+    error = capsys.readouterr().err
+    assert error.splitlines() == [
+        "xpnet train: epoch 2: the loss is nan; training has diverged, try a smaller learning rate",
+        "xpnet train: training has diverged, there is no model: try a smaller --learning-rate, and another name than "
+        f"{tmp_path / 'net'}",
+    ]
     assert not (tmp_path / "net" / "model.safetensors").exists()
+    assert main(["predict", str(tmp_path / "net"), str(tmp_path / "rows.csv")]) == 1
+    assert "its training has not ended, or has diverged" in capsys.readouterr().err
+    assert train(written(tmp_path, GOOD), *options) == 1
+    assert "holds a training that has not ended, or has diverged: go on with it by" in error_of(capsys)
 
 
 def test_a_network_that_diverged_has_no_score(capsys, tmp_path):
-    with pytest.warns(RuntimeWarning):
-        assert train(written(tmp_path, GOOD), *TARGET, "--optimizer", "sgd", "--learning-rate", "1e30") == 1
+    assert train(written(tmp_path, GOOD), *TARGET, "--optimizer", "sgd", "--learning-rate", "1e30") == 1
     printed, error = capsys.readouterr()
     assert "R2" not in printed.splitlines()[-1]
-    assert error == "xpnet train: training has diverged, there is no model: try a smaller --learning-rate\n"
+    assert (
+        error.splitlines(keepends=True)[1]
+        == "xpnet train: training has diverged, there is no model: try a smaller --learning-rate\n"
+    )
 
 
 def test_the_line_that_says_where_it_was_saved_can_be_copied(capsys, tmp_path):
     assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", str(tmp_path / "my net")) == 0
     assert capsys.readouterr().out.endswith(f"xpnet predict '{tmp_path}/my net' FILE\n")
     assert train(written(tmp_path, FLOWERS), "--target", "kind", "--save", "") == 1  # an empty variable in a script
-    assert "exists and is no empty folder" in error_of(capsys)
+    assert "--save '': the name of a folder is needed" in error_of(capsys)
 
 
 def test_california_housing_refuses_its_gaps_and_learns_in_a_few_epochs(capsys):

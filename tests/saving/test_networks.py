@@ -180,6 +180,8 @@ def test_a_network_of_ones_own_class(tmp_path: Path, rng) -> None:
     net.save(tmp_path / "net")
     with pytest.raises(ValueError, match="it has a Net, which is not xpnet's"):
         xn.load(tmp_path / "net")
+    with pytest.raises(TypeError, match=r"own: .* is no class: give the class, own=\[Net\]"):
+        xn.load(tmp_path / "net", own=[net])
     again = xn.load(tmp_path / "net", own=[Net])
     assert type(again) is Net
     np.testing.assert_array_equal(again.predict(x), net.predict(x))

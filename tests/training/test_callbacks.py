@@ -77,6 +77,9 @@ class TestCallbacks:
             make(device, callbacks=[3])
         with pytest.raises(TypeError, match=r"EarlyStopping is a class: write EarlyStopping\(\.\.\.\)"):
             make(device, callbacks=[xn.EarlyStopping])
+        with pytest.raises(TypeError, match=r"a callback is a function f\(trainer, record\); too many positional arguments"):
+            make(device, callbacks=[lambda record: None])
+        make(device, callbacks=[print, lambda *both: None, lambda trainer, record, more=3: None])
 
     def test_one_function_needs_no_list(self, device):
         seen = []

@@ -50,7 +50,7 @@ CHANGES: dict[str, tuple[dict, dict, str]] = {
     "rule": ({"optimizer": xn.SGD(0.01)}, {}, "optimizer was"),
     "loss": ({"loss": xn.SoftmaxCrossEntropy(label_smoothing=0.1)}, {}, "loss.label_smoothing was 0.0, is 0.1"),
     "weights": ({}, {"sample_weight": np.ones(70)}, "the training rows are not those"),
-    "validation": ({}, {"validation": None}, "validation was"),
+    "validation": ({}, {"validation": None}, "there were validation rows, now there are none"),
 }
 
 
@@ -101,12 +101,12 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(tmp_path: Path) -
     newest = xn.Checkpoints(tmp_path).files[-1]
     newest.write_bytes(newest.read_bytes()[:-9])
     found = trainer("cpu")
-    with pytest.warns(RuntimeWarning, match=rf"{newest.name} is damaged.*: the checkpoint before it is taken"):
+    with pytest.warns(RuntimeWarning, match=rf"{newest.name} is damaged.*: checkpoint-000000015.safetensors is taken instead"):
         found.fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
     assert everything(found) == everything(whole)
     for path in xn.Checkpoints(tmp_path).files:
         path.write_bytes(b"")
-    with pytest.warns(RuntimeWarning), pytest.raises(ValueError, match=r"none of the 3 checkpoints in .* can be read"):
+    with pytest.raises(ValueError, match=r"none of the 3 checkpoints in .* can be read"):
         trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
 
 
@@ -332,3 +332,35 @@ def test_names_that_are_none_and_attributes_in_the_way(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="has an attribute named state or restore, which are its methods"):
         trainer("cpu", Odd())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such locks")
+def test_a_folder_is_for_one_training_at_a_time(tmp_path: Path) -> None:
+    seen = []
+
+    def another(_, record) -> None:
+        if record["epoch"] == 2:
+            before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+            for resume in (False, True):
+                other = trainer("cpu")
+                with pytest.raises(
+                    RuntimeError, match="another training is writing there: wait for its end, or choose"
+                ) as error:
+                    other.fit(X, Y, checkpoints=tmp_path, resume=resume, **FIT)
+                assert not other.net.built
+                seen.append(str(error.value))
+            assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    found = trainer("cpu")
+    found.callbacks = [*found.callbacks, another]
+    found.fit(X, Y, checkpoints=tmp_path, **FIT)
+    assert len(seen) == 2
+    trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)  # and let go of at the end
+
+
+def test_what_is_refused_lets_go_of_the_folder(tmp_path: Path) -> None:
+    trainer("cpu").fit(X, Y, checkpoints=tmp_path, **FIT)
+    for _ in range(2):
+        with pytest.raises(FileExistsError, match="has checkpoints of an earlier training"):
+            trainer("cpu").fit(X, Y, checkpoints=tmp_path, **FIT)
+    trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 
 from xpnet.checks import check_folder_place
 from xpnet.cli.plot_pictures import PICTURES, draw, renamed
 from xpnet.cli.plot_run import LeftOut, Run
 from xpnet.extras import load
+from xpnet.saving.atomic import write_atomically
 
 
 def add_to(verbs: argparse._SubParsersAction) -> None:
@@ -39,7 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
             continue
         path = out / f"{name}.{arguments.format}"
         out.mkdir(parents=True, exist_ok=True)
-        picture.savefig(path, dpi=120)
+        drawn = io.BytesIO()
+        picture.savefig(drawn, dpi=120, format=arguments.format)
+        write_atomically(path, drawn.getvalue())
         print(path, flush=True)
         written += 1
     if not written:

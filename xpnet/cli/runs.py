@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,29 +19,29 @@ from xpnet.saving.models import MODEL
 
 OPTIONS = "run.json"
 NOT_KEPT = ("run", "verb", "words", "save", "resume", "traceback")
-MAY_CHANGE = ("--epochs", "--device")  # when a run goes on
+MAY_CHANGE = ("--epochs", "--device", "--data")  # when a run goes on, and then for good
 
 
 def check_new(folder: str) -> None:
     """Refuse a folder in which something is already, or that cannot be made: OSError, before any training."""
     path = Path(folder).expanduser()
+    if not folder:
+        raise ValueError("--save '': the name of a folder is needed")
     if (path / OPTIONS).exists() or (path / MODEL).exists():
-        raise FileExistsError(
-            f"{folder} holds a network trained earlier: go on with it by xpnet train --resume {shlex.quote(folder)}, or choose "
-            f"another name"
-        )
-    if not folder or (path.exists() and not (path.is_dir() and all(LEFT_OVER.fullmatch(p.name) for p in path.iterdir()))):
-        raise FileExistsError(f"{folder or 'the empty name'} exists and is no empty folder: choose another name")
+        what = "a network trained earlier" if (path / MODEL).exists() else "a training that has not ended, or has diverged"
+        again = f"xpnet train --resume {shlex.quote(folder)}"
+        raise FileExistsError(f"{folder} holds {what}: go on with it by {again}, delete it, or choose another name")
+    if path.exists() and not (path.is_dir() and all(LEFT_OVER.fullmatch(p.name) for p in path.iterdir())):
+        raise FileExistsError(f"{folder} exists and is no empty folder: choose another name")
     check_folder_place(path, "--save")
 
 
 def begin(arguments: argparse.Namespace) -> None:
-    """Make the folder and put the options into it, paths as absolute ones."""
+    """Make the folder, if it is not there, and put the options into it as they are now, paths as absolute ones."""
     from xpnet import __version__
-    from xpnet.cli.train import NAMES
 
     kept = {name: value for name, value in vars(arguments).items() if name not in NOT_KEPT}
-    if kept["dataset"] not in NAMES:
+    if not is_named(kept["dataset"]):
         kept["dataset"] = os.path.abspath(kept["dataset"])
     if kept["data"] is not None:
         kept["data"] = os.path.abspath(kept["data"])
@@ -48,17 +51,36 @@ def begin(arguments: argparse.Namespace) -> None:
 
 
 def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The options that the run in ``arguments.resume`` was started with; ValueError where others are given beside it."""
+    """The options of the run in ``arguments.resume``, with those that may change; ValueError where others are given."""
     words = [word.partition("=")[0] for word in arguments.words if word.startswith("--")]
     if given := [word for word in words if not any(name.startswith(word) for name in ("--resume", "--traceback", *MAY_CHANGE))]:
-        raise ValueError(f"{given[0]}: a run goes on with the options it has; only --epochs and --device may change")
-    if arguments.dataset is not None:
-        raise ValueError(f"{arguments.dataset}: a run goes on with the data it has: xpnet train --resume {arguments.resume}")
+        raise ValueError(f"{given[0]}: a run goes on with the options it has; only {', '.join(MAY_CHANGE)} may change")
     found = options(arguments.resume)
+    folder = Path(arguments.resume).expanduser()
+    if (folder / MODEL).exists() and not any(folder.glob("checkpoint-*")):
+        raise FileNotFoundError(f"{arguments.resume} has a network, but no checkpoint to go on from: train in another folder")
+    if arguments.dataset is not None and arguments.dataset != found["dataset"]:
+        if is_named(arguments.dataset) or is_named(found["dataset"]):
+            raise ValueError(f"{arguments.dataset}: the run is of {found['dataset']}, and goes on with that")
+        found["dataset"] = arguments.dataset  # where these data are now
     for option in MAY_CHANGE:
         if any(option.startswith(word) for word in words):
             found[option.strip("-")] = getattr(arguments, option.strip("-"))
     return argparse.Namespace(**{**vars(arguments), **found, "save": arguments.resume, "resume": arguments.resume})
+
+
+def moved(error: OSError, arguments: argparse.Namespace) -> OSError:
+    """The error for data that are not where they were when a run began."""
+    now = "--data FOLDER" if is_named(arguments.dataset) else "FILE"
+    what = f"{error.filename} is not there" if error.filename else str(error).partition(". Pass download")[0]
+    return FileNotFoundError(f"{what}; where the data are now: xpnet train --resume {shlex.quote(arguments.resume)} {now}")
+
+
+def is_named(dataset: str) -> bool:
+    """Whether it is one of the data sets that go by a name."""
+    from xpnet.cli.train import NAMES  # here, as that module imports this one
+
+    return dataset in NAMES
 
 
 def options(folder: str | os.PathLike) -> dict[str, Any]:
@@ -96,3 +118,13 @@ class Refusing(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
+
+
+@contextlib.contextmanager
+def warned() -> Iterator[None]:
+    """Inside, warnings are lines without a place in the code; NumPy's of numbers that overflow are none: the end says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
+        warnings.showwarning = lambda message, *place: print(f"xpnet train: {message}", file=sys.stderr)
+        yield

@@ -75,7 +75,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu", help="of the hidden layers, relu")
     group.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="update rule, adam")
-    group.add_argument("--learning-rate", type=float, metavar="RATE", help="a default for each optimizer (adam: 0.001)")
+    group.add_argument("--learning-rate", "--lr", type=float, metavar="RATE", help="a default for each optimizer (adam: 0.001)")
     group.add_argument(
         "--early-stopping",
         type=int,
@@ -123,6 +123,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Train, a line an epoch, then how good it is on the rows held out, the device and the speed."""
     import xpnet as xn
     from xpnet.cli.train_own import metrics, named, own
+    from xpnet.training.callbacks import has_diverged
 
     if arguments.resume is not None:
         arguments = runs.resumed(arguments)
@@ -130,7 +131,12 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"DATA is missing: one of {', '.join(NAMES)}, or a file or folder of your own")
     elif arguments.save is not None:
         runs.check_new(arguments.save)
-    job = named(arguments) if arguments.dataset in NAMES else own(arguments)
+    if arguments.batch_size < 0:
+        raise ValueError(f"--batch-size {arguments.batch_size}: a whole number from 1 on, or 0 for the whole set")
+    try:
+        job = named(arguments) if arguments.dataset in NAMES else own(arguments)
+    except FileNotFoundError as error:
+        raise error if arguments.resume is None else runs.moved(error, arguments) from error
     hidden = arguments.hidden if arguments.hidden is not None else [256] if arguments.dataset in PICTURES else [64, 64]
     epochs, keeper = chosen_epochs(arguments, len(job.x_train)), kept(arguments, job)
     trainer = xn.Trainer(
@@ -141,7 +147,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         seed=arguments.seed,
         dtype=arguments.dtype,
         metrics=metrics(job),
-        callbacks=[beginning(arguments, keeper, epochs), printer(epochs)],
+        callbacks=[beginning(arguments, keeper, epochs), printer(epochs), has_diverged],
     )
     print(f"{job.said}; device {trainer.device.name} ({trainer.device_reason})", flush=True)
     if arguments.dataset not in PICTURES:
@@ -151,16 +157,17 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         )
     stopping = None if arguments.early_stopping is None else xn.EarlyStopping(arguments.early_stopping)
     try:
-        trainer.fit(
-            job.x_train,
-            job.y_train,
-            epochs=epochs,
-            batch_size=arguments.batch_size or None,
-            validation=(job.x_held, job.y_held),
-            early_stopping=stopping,
-            checkpoints=keeper,
-            resume=arguments.resume is not None,
-        )
+        with runs.warned():
+            trainer.fit(
+                job.x_train,
+                job.y_train,
+                epochs=epochs,
+                batch_size=arguments.batch_size or None,
+                validation=(job.x_held, job.y_held),
+                early_stopping=stopping,
+                checkpoints=keeper,
+                resume=arguments.resume is not None,
+            )
     except xn.Interrupted as stop:
         again = f"xpnet train --resume {shlex.quote(arguments.save)}"
         print(f"stopped {stop.where}; saved in {arguments.save}: {again} goes on", file=sys.stderr)
@@ -171,7 +178,10 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print(
             f"the loss of the {job.held} rows was lowest in epoch {best} and has risen since: --early-stopping N keeps the best"
         )
-    print(report(trainer, job))
+    try:
+        print(report(trainer, job))
+    except ValueError as error:
+        raise ValueError(f"{error}, and another name than {arguments.save}") if keeper else error from None
     if keeper:
         save(arguments.save, trainer, job, keeper)
     return 0
@@ -193,14 +203,24 @@ def beginning(arguments: argparse.Namespace, keeper: Checkpoints | None, epochs:
 
     class Beginning(xn.Callback):
         def begin(self, trainer: Trainer) -> None:
-            if keeper and arguments.resume is None:
+            if keeper:
                 runs.begin(arguments)
-            elif keeper and keeper.resumed_from:
-                ended = trainer.epoch >= epochs or keeper.ended
-                why = f"; it had ended after {trainer.epoch} epochs" if ended else ""
-                print(f"going on from {keeper.resumed_from}{why}", flush=True)
+            if keeper and arguments.resume is not None:
+                print(going_on(keeper, trainer.epoch, epochs), flush=True)
 
     return Beginning()
+
+
+def going_on(keeper: Checkpoints, done: int, epochs: int) -> str:
+    """What to say where a run goes on."""
+    if keeper.resumed_from is None:
+        return "no checkpoint was written yet: the training begins anew"
+    why = ""
+    if keeper.ended:
+        why = f"; early stopping had ended it after {done} epochs, for good"
+    elif done >= epochs:
+        why = f"; its {done} epochs are done: --epochs with a larger number goes on"
+    return f"going on from {keeper.resumed_from}{why}"
 
 
 def save(folder: str, trainer: Trainer, job: Prepared, keeper: Checkpoints) -> None:

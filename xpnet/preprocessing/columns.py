@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpnet.checks import listed, short
+from xpnet.checks import closest, listed, short
 from xpnet.datasets.tables import Table, number
 from xpnet.preprocessing.rows import check_scale, mean_and_std, scaled
 
@@ -50,7 +50,8 @@ class Number:
         values = numbers(table, column)
         if len(gaps := np.flatnonzero(np.isnan(values))):
             if self.fill is None:
-                raise ValueError(f"{table.place(int(gaps[0]), column)}: missing value; there was none in training")
+                place = table.place(int(gaps[0]), column)
+                raise ValueError(f"{place}: missing value: leave the row out, or train with --missing fill")
             values[gaps] = self.fill
         return scaled(values[:, None], self.mean, self.std, lambda row: table.place(row, column))
 
@@ -125,8 +126,12 @@ class Columns:
     def width(self) -> int:
         return sum(column.width for column in self.columns)
 
-    def encode(self, table: Table) -> np.ndarray:
-        """Inputs (N, width) of a table, its columns in any order, others ignored; ValueError that names line and column."""
+    def encode(self, table: Any) -> np.ndarray:
+        """Inputs (N, width) of a table, its columns in any order, others ignored; ValueError that names line and column.
+
+        ``table``: a :class:`Table`, as ``xn.datasets.read_csv`` gives it, a DataFrame, or a dict of columns.
+        """
+        table = as_table(table)
         places = self.places(table)
         return np.concatenate([c.encode(table, places[c.name]) for c in self.columns], axis=1)
 
@@ -149,7 +154,8 @@ class Columns:
         names, there = [column.name for column in self.columns], set(table.names)
         if missing := [name for name in names if name not in there]:
             what = f"{', '.join(map(short, missing[:10]))}, which the network was trained on (its target: {short(self.target)})"
-            lost = "; is its first line, with the names, missing?" if len(missing) == len(names) else ""
+            near = closest(missing[0], table.names)
+            lost = "; is its first line, with the names, missing?" if len(missing) == len(names) and not near else near
             raise ValueError(f"{table.path} has no column {what}; {table.listing()}{lost}")
         present = [*names, *([self.target] if self.target in there else [])]
         return {name: table.position(name) for name in present}
@@ -164,6 +170,19 @@ class Columns:
         shift = width < self.total
         places = {c.name: int(c.name) - (shift and int(c.name) > target) for c in self.columns}
         return places if shift else {**places, self.target: target}
+
+
+def as_table(columns: Any) -> Table:
+    """A DataFrame or a dict of columns as a table of cells; a table as it is. TypeError for what has no named columns."""
+    if isinstance(columns, Table):
+        return columns
+    if not hasattr(columns, "keys") and not hasattr(columns, "columns"):
+        raise TypeError(f"a table is needed, by xn.datasets.read_csv, a DataFrame or a dict, not a {type(columns).__name__}")
+    names = list(columns.keys() if hasattr(columns, "keys") else columns.columns)
+    cells = [["" if value is None or value != value else str(value).strip() for value in columns[name]] for name in names]
+    if len({len(column) for column in cells}) > 1:
+        raise ValueError(f"the columns are of different lengths: {[len(column) for column in cells]}")
+    return Table("the table", tuple(map(str, names)), tuple(cells))
 
 
 def kind_of(cells: Sequence[str], place: Callable[[int], str], otherwise: str = "--drop the column") -> str:

@@ -103,6 +103,7 @@ def prepare_arrays(
     if "" in cells:
         raise ValueError(f"{place(cells.index(''))}: missing value: leave such rows out")
     values, why = _read_target(cells, task, place)
+    why = "names of folders" if images else why
     if own_test:
         train, held = np.split(np.arange(len(x)), [len(data.x)])
     else:

@@ -60,6 +60,7 @@ class Rows:
 
         ``first`` is the number of row 0 where ``x`` is a part, for errors.
         """
+        x = np.asarray(x)
         self.check_shape(x.shape, name)
         return scaled(x.reshape(len(x), self.width), self.mean, self.std, lambda row: f"{name}, row {first + row}")
 
@@ -68,7 +69,7 @@ class Rows:
         grey = len(self.shape) == 1 and len(shape) in (3, 4) and (*shape, 1)[3] == 1 and math.prod(shape[1:]) == self.width
         if shape[1:] != self.shape and shape[1:] != (self.width,) and not grey:
             wanted = ", ".join(map(str, self.shape))
-            raise ValueError(f"{name}: rows of shape ({wanted}) are needed; it has shape {shape}")
+            raise ValueError(f"{name}: rows of shape ({wanted}) are needed, these have {shape[1:]}")
 
 
 def mean_and_std(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:

@@ -47,12 +47,16 @@ class Classes:
 
     def encode(self, cells: Sequence[str], place: Place) -> np.ndarray:
         """Labels (N,), int64; ValueError with the place of a class that is not known."""
-        index = {name: i for i, name in enumerate(self.names)}
-        labels = np.array([index.get(class_name(cell), -1) for cell in cells], np.int64)
+        labels = self.labels(cells)
         if len(unknown := np.flatnonzero(labels < 0)):
             row = int(unknown[0])
             raise ValueError(f"{place(row)}: class {short(cells[row])} is none of the model's ({listed(self.names)})")
         return labels
+
+    def labels(self, cells: Sequence[str]) -> np.ndarray:
+        """Labels (N,), int64, -1 for classes that are not known."""
+        index = {name: i for i, name in enumerate(self.names)}
+        return np.array([index.get(class_name(cell), -1) for cell in cells], np.int64)
 
     def decode(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The likeliest label of each row (N,) of a network's logits (N, classes), and all probabilities, float64."""

@@ -12,6 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LEFT_OVER = re.compile(r"\.xpnet-(\d+)-[0-9a-f]{16}\.tmp")  # with the process that wrote it
 
 
@@ -78,3 +83,25 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside, other processes (and threads) that ask for the same folder get a RuntimeError; it ends with the process, too.
+
+    Not on systems or file systems without such locks.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system may have no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                text = f"{folder}: another training is writing there: wait for its end, or choose another folder"
+                raise RuntimeError(text) from error
+        yield
+    finally:
+        os.close(descriptor)

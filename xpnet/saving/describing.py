@@ -125,7 +125,10 @@ def take_over(part: Any, found: Mapping[str, Any]) -> None:
 
 def by_name(own: Iterable[type] | type) -> dict[str, type]:
     """The user's own classes by their names."""
-    return {kind.__name__: kind for kind in ((own,) if isinstance(own, type) else own)}
+    classes = (own,) if isinstance(own, type) else tuple(own)
+    if unfit := [kind for kind in classes if not isinstance(kind, type)]:
+        raise TypeError(f"own: {unfit[0]!r} is no class: give the class, own=[{type(unfit[0]).__name__}]")
+    return {kind.__name__: kind for kind in classes}
 
 
 def _kind(name: str, own: Mapping[str, type]) -> type:

@@ -62,6 +62,7 @@ def read(path: str | os.PathLike) -> Stored:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{os.fspath(path)} is {'a folder' if path.is_dir() else 'not there'}, no safetensors file")
+    open(path, "rb").close()  # raises what is wrong, in the system's words
     try:
         with safe_open(path, framework="np") as file:
             metadata, names = file.metadata() or {}, list(file.keys())

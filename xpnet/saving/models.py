@@ -56,7 +56,7 @@ def load_model(path: str | os.PathLike, device: str | Device = "cpu") -> Model:
         hint = ""
         if checkpoints := sorted(path.glob("checkpoint-*.safetensors")):
             begun = (path / "run.json").exists()
-            goes_on = f"its training has not ended: xpnet train --resume {path}"
+            goes_on = f"its training has not ended, or has diverged: xpnet train --resume {path}"
             hint = f"; {goes_on if begun else f'it has the checkpoints of a script, {checkpoints[-1]} for instance'}"
         raise FileNotFoundError(f"{path} has no {MODEL}, which xpnet train ... --save {path} writes{hint}")
     stored = read(file)

@@ -65,9 +65,9 @@ def network_in(
             f"{os.fspath(path)} holds arrays only, no network by xpnet: build one and give it "
             f"safetensors.numpy.load_file(path) by net.load_state_dict(...)"
         )
-    target = resolve(device).device
+    target, classes = resolve(device).device, by_name(own)
     with reading(path, "no network can be made of it"):
-        return _made(stored, target, by_name(own))
+        return _made(stored, target, classes)
 
 
 def state_dict(net: Sequential) -> Arrays:

@@ -14,7 +14,9 @@ from typing import IO, Any, Protocol, TextIO
 import numpy as np
 from numpy.lib import format as npy
 
-from xpnet.preprocessing import Classes, Target, quantities
+from xpnet.checks import short
+from xpnet.datasets.tables import number
+from xpnet.preprocessing import Classes, Target
 from xpnet.saving.atomic import replacing
 
 
@@ -70,34 +72,43 @@ class ArrayWriter:
 
 
 class Score:
-    """Accuracy, or the root mean squared error in the target's unit, over the rows whose target is known."""
+    """Accuracy, or the root mean squared error in the target's unit, over the rows whose target is known.
+
+    A class that the model does not have counts as wrong; what is no number, where one is predicted, as not known.
+    """
 
     def __init__(self, target: Target):
         self.target, self.known, self.total, self.sum = target, 0, 0, 0.0
+        self.strange, self.first = 0, ""  # targets that the model can never predict, and the first of them
 
     def add(self, outputs: np.ndarray, answers: Sequence[str], place: Callable[[int], str]) -> None:
-        """Count a batch; ValueError with the place of a class that the model does not have, or of what is no number."""
+        """Count a batch."""
         self.total += len(outputs)
         rows = [i for i, cell in enumerate(answers) if cell]
-        if not rows:
-            return
         cells, outputs = [answers[i] for i in rows], outputs[rows]
-        self.known += len(rows)
         if isinstance(self.target, Classes):
-            labels = self.target.encode(cells, lambda i: place(rows[i]))
-            self.sum += int((self.target.decode(outputs)[0] == labels).sum())
+            labels = self.target.labels(cells)
+            right, strange = self.target.decode(outputs)[0] == labels, labels < 0
+            self.known, self.sum = self.known + len(rows), self.sum + int(right.sum())
         else:
-            error = self.target.decode(outputs) - quantities(cells, lambda i: place(rows[i]))
-            self.sum += float((error**2).sum())
+            values = np.array([math.nan if (value := number(cell)) is None else value for cell in cells])
+            strange = ~np.isfinite(values)
+            error = (self.target.decode(outputs) - values)[~strange]
+            self.known, self.sum = self.known + len(error), self.sum + float((error**2).sum())
+        if strange.any():
+            i = int(strange.argmax())
+            self.strange, self.first = self.strange + int(strange.sum()), self.first or f"{place(rows[i])}: {short(cells[i])}"
 
     def said(self, unit: Callable[[float], str]) -> list[str]:
         """The score in words, nothing where no target is known; ``unit`` formats a number."""
+        what = "class none of the model's, which counts as wrong" if isinstance(self.target, Classes) else "target no number"
+        notes = [f"rows with a {what}: {self.strange:,}, the first {self.first}"] if self.strange else []
         if not self.known:
-            return []
+            return notes
         mean = self.sum / self.known
         text = f"accuracy {mean:.4f}" if isinstance(self.target, Classes) else f"RMSE {unit(math.sqrt(mean))}"
         of = f" with a target, of {self.total:,}" if self.known < self.total else ""
-        return [f"{text} on {self.known:,} rows{of} (flattering where the network was trained on them)"]
+        return [*notes, f"{text} on {self.known:,} rows{of} (flattering where the network was trained on them)"]
 
 
 def predictions(target: Target, outputs: np.ndarray) -> tuple[list[str], list[list[str]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -64,6 +66,8 @@ def _listed(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     files: list[Path] = []
     ignored = 0
     for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         found, others = find_images(path) if path.is_dir() else ([path], 0)
         if not found:
             raise ValueError(f"{path} has no images ({' '.join(IMAGES)})")

@@ -23,7 +23,7 @@ from xpnet.sklearn.parts import Layers, check_outputs, make_early_stopping, make
 from xpnet.sklearn.snapshot import Snapshot
 from xpnet.sklearn.targets import Target
 from xpnet.training import EarlyStopping, Trainer, print_epoch
-from xpnet.training.callbacks import Record
+from xpnet.training.callbacks import has_diverged
 from xpnet.training.data import sample_weights
 
 #: Parameters that a trainer is made with; the others matter to each call of fit by themselves.
@@ -248,11 +248,6 @@ class Estimator(BaseEstimator):
 
     def _loss(self, target: Any, y: np.ndarray) -> Loss:
         raise NotImplementedError
-
-
-def has_diverged(trainer: Trainer, record: Record) -> bool:
-    """A callback that ends a training when its loss is no number."""
-    return not math.isfinite(record["loss"])
 
 
 def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:

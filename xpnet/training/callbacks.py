@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,12 +100,22 @@ class Watch:
         self.best, self.best_epoch = (None, None) if best is None else (float(best), int(epoch))
 
 
+def has_diverged(trainer: Trainer, record: Record) -> bool:
+    """A callback that ends a training whose loss is no finite number."""
+    return not math.isfinite(record["loss"])
+
+
 class FromFunction(Callback):
     """A plain function as a callback."""
 
     def __init__(self, function: Callable[[Trainer, Record], bool | None]):
         if not callable(function):
             raise TypeError(f"callbacks: {function!r} cannot be called; a callback is a function f(trainer, record)")
+        with contextlib.suppress(ValueError):  # of what is written in C
+            try:
+                inspect.signature(function).bind("trainer", "record")
+            except TypeError as error:
+                raise TypeError(f"callbacks: {function!r}: a callback is a function f(trainer, record); {error}") from None
         self.function = function
 
     def __call__(self, trainer: Trainer, record: Record) -> bool | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from xpnet.checks import check_count, check_folder_place
 from xpnet.saving import networks, trees
-from xpnet.saving.atomic import remove_left_over
+from xpnet.saving.atomic import alone, remove_left_over
 from xpnet.saving.describing import describe, lost, make
 from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.schedules import Schedule, as_schedule
@@ -47,7 +47,8 @@ class Checkpoints:
     stops at once.
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
-    is to be kept beside them. Writing waits for the device, and is atomic. A folder is for one training at a time.
+    is to be kept beside them. Writing waits for the device, and is atomic. A folder is for one training at a time: another is
+    refused (on Windows it is not noticed).
     """
 
     def __init__(
@@ -110,23 +111,29 @@ class Checkpoints:
         if reasons := list(lost(self._settings["parts"])):
             raise TypeError(f"the training could not be known again from a checkpoint: {'; '.join(reasons[:3])}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.files and not resume:
-            raise FileExistsError(
-                f"{self.folder} has checkpoints of an earlier training: go on with it by resume=True, or choose another folder"
-            )
-        remove_left_over(self.folder)
-        if resume:
-            self._restore()
+        with contextlib.ExitStack() as held:
+            held.enter_context(alone(self.folder))
+            if self.files and not resume:
+                raise FileExistsError(
+                    f"{self.folder} has checkpoints of an earlier training: go on with it by resume=True, or choose another "
+                    f"folder"
+                )
+            remove_left_over(self.folder)
+            if resume:
+                self._restore()
+            self._held = held.pop_all()  # until the training ends
 
     def newest(self) -> tuple[Path, Stored] | None:
         """The newest checkpoint that can be read; warns of those that are damaged. ValueError where all are."""
-        files = self.files
+        files, damaged = self.files, list[Damaged]()
         for path in reversed(files):
             try:
                 stored = read(path)
             except Damaged as error:
-                warnings.warn(f"{error}: the checkpoint before it is taken", RuntimeWarning, stacklevel=5)
+                damaged.append(error)
                 continue
+            for later in damaged:
+                warnings.warn(f"{later}: {path.name} is taken instead", RuntimeWarning, stacklevel=5)
             if STATE not in (stored.about or {}):
                 raise ValueError(f"{path} holds no training to go on with")
             return path, stored
@@ -197,6 +204,7 @@ class Checkpoints:
         finally:
             for number in taken:
                 signal.signal(number, STOPS[number])
+            self._held.close()
             del self._run
 
     def _ask(self, number: int, frame: Any) -> None:

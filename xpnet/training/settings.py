@@ -78,7 +78,9 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
         found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
     if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
         return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
-    if found != wanted and path in DATA and found is not None is not wanted:
+    if found != wanted and path in DATA:
+        if None in (found, wanted):
+            return [f"there were {'no ' * (found is None)}{DATA[path]}, now there are {'none' if wanted is None else 'some'}"]
         return [f"the {DATA[path]} are not those that it was trained with"]
     if found == wanted or repr(found) == repr(wanted):  # NaN is not equal to itself
         return []
