@@ -225,10 +225,10 @@ def test_columns_are_read_from_a_dict_or_a_frame_too(rng):
     with pytest.raises(ValueError, match=r"the columns are of different lengths: \[1, 2\]"):
         found.encode({"b": ["u"], "a": [1, 2]})
     for wrong in (np.zeros((2, 2)), [[1, "u"]]):
-        with pytest.raises(TypeError, match="a table is needed, by xn.datasets.read_csv, a DataFrame or a dict, not a"):
+        with pytest.raises(TypeError, match=r"a table is needed, by xn\.datasets\.read_csv, a DataFrame or a dict, not a"):
             found.encode(wrong)
 
 
 def test_rows_are_read_from_lists_too():
-    rows = prepare_arrays(Arrays("a", np.arange(20.0).reshape(10, 2), np.arange(10.0))).inputs
+    rows = prepare_arrays(Arrays("a", np.arange(40.0).reshape(20, 2), np.arange(20.0))).inputs
     np.testing.assert_array_equal(rows.encode([[1, 2], [3, 4]]), rows.encode(np.array([[1, 2], [3, 4]])))
