@@ -168,6 +168,8 @@ def check_file_place(path: str | os.PathLike, owner: str) -> None:
 
 def check_folder_place(folder: Path, owner: str) -> None:
     """Refuse a folder that is not there and cannot be made, or that may not be written to; nothing is made."""
+    if folder.is_symlink() and not folder.exists():
+        raise NotADirectoryError(f"{owner}: {folder} is a link to {os.readlink(folder)}, which is not there")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{owner}: {folder} cannot be a folder: {there} is a file")

@@ -238,7 +238,7 @@ class StopOnNonFinite(Callback):
             self._read(trainer)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
-        self._done = 0
+        self._done = self._pending = 0
 
     def finish(self, trainer: Trainer) -> None:
         self._before = self._batches = self._sums = None
@@ -257,7 +257,10 @@ class StopOnNonFinite(Callback):
         device, values, count = trainer.net.device, trainer.net.parameters.value, self._pending
         device.dot(values, values, out=self._sums[count, 0:1].reshape(()))  # what the last update made
         self._sums[count, 1] = 0
-        finite = np.isfinite(device.get(self._sums[: count + 1])).all(axis=1)
+        finite = np.isfinite(device.get(self._sums[: count + 1]))
+        if trainer.half:  # it leaves out steps whose gradients overflow
+            finite[:count, 0] = True
+        finite = finite.all(axis=1)
         if not finite.all():
             self._alarm(trainer, int(finite.argmin()))
         self._done += count

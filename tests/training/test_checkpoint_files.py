@@ -195,7 +195,7 @@ def test_a_callback_whose_state_cannot_be_saved_is_told(tmp_path: Path) -> None:
         def state(self) -> dict:
             return {"when": {1, 2}}
 
-    with pytest.raises(TypeError, match=r"training.callbacks.0.state.when: a set cannot be saved"):
+    with pytest.raises(TypeError, match=r"callback Odd: state.when: a set cannot be saved"):
         trainer("cpu", Odd()).fit(X, Y, checkpoints=tmp_path, **FIT)
 
 

@@ -17,7 +17,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-LEFT_OVER = re.compile(r"\.xpnet-(\d+)-[0-9a-f]{16}\.tmp")  # with the process that wrote it
+LEFT_OVER = re.compile(r"\.xpnet-(\d+)-([0-9a-f]{8})[0-9a-f]{8}\.tmp")  # with the process that wrote it, by two numbers:
+MARK = secrets.token_hex(4)  # in a container an earlier process had that of this one, perhaps
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def replacing(path: str | os.PathLike, mode: str = "wb", **options: Any) -> Iter
     target = Path(os.path.realpath(Path(path).expanduser()))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "it may not be written to", os.fspath(path))
-    temporary = target.with_name(f".xpnet-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".xpnet-{os.getpid()}-{MARK}{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, mode.replace("w", "x"), **options) as file:
             yield file
@@ -58,7 +59,8 @@ def write_atomically(path: str | os.PathLike, parts: bytes | Iterable[bytes]) ->
 def remove_left_over(folder: Path) -> None:
     """Remove what writers that were killed have left in a folder, not what others are writing."""
     for path in folder.iterdir():
-        if (match := LEFT_OVER.fullmatch(path.name)) and not _runs(int(match[1])):
+        match = LEFT_OVER.fullmatch(path.name)
+        if match and (match[2] != MARK if int(match[1]) == os.getpid() else not _runs(int(match[1]))):
             path.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from xpnet.network import Sequential
 from xpnet.saving.trees import NUMBER
 
 CLASS, FUNCTION, LOST, ARRAY, DTYPE = MARKS = "class", "function", "lost", "array", "dtype"
+LARGEST = 10_000  # numbers of an array among a constructor's arguments: they are written as text
 OWN = ":"  # before the name of a user's class
 KINDS: dict[str, type] = {
     kind.__name__: kind
@@ -56,6 +58,9 @@ def describe(value: Any) -> Any:
     if isinstance(value, Mapping):
         plain = all(isinstance(key, str) for key in value) and not {*MARKS, NUMBER} & value.keys()
         return {key: describe(item) for key, item in value.items()} if plain else {LOST: "a dict with such keys is not kept"}
+    if isinstance(value, np.ndarray) and value.size > LARGEST:
+        which = zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)  # that another one is noticed
+        return {LOST: f"an array of {value.size:,} numbers ({which:08x}) is not kept: give a layer it by make.state(...)"}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {ARRAY: value.tolist(), DTYPE: value.dtype.str}
     if isinstance(value, functools.partial | Lost) or inspect.isroutine(value):
@@ -107,7 +112,7 @@ def make(found: Any, own: Mapping[str, type]) -> Any:
     return kind(*children, **options)
 
 
-def take_over(part: Any, found: Mapping[str, Any]) -> None:
+def take_over(part: Any, found: Mapping[str, Any], own: Mapping[str, type]) -> None:
     """Set the options of an object, and of those inside it, to those of a description, where they differ."""
     now = configuration(part)
     for name, value in found.items():
@@ -118,9 +123,10 @@ def take_over(part: Any, found: Mapping[str, Any]) -> None:
         pairs = list(zip(held, value, strict=False)) if several else [(held, value)]
         if pairs and all(isinstance(b, dict) and b.get(CLASS) == _class_name(type(a)) for a, b in pairs):
             for child, described in pairs:
-                take_over(child, described)
+                take_over(child, described, own)
         else:
-            setattr(part, name, make(value, {}))
+            new = make(value, own)
+            setattr(part, name, list(new) if isinstance(held, list) and isinstance(new, tuple) else new)
 
 
 def by_name(own: Iterable[type] | type) -> dict[str, type]:

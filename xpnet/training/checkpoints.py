@@ -22,7 +22,7 @@ from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.schedules import Schedule, as_schedule
 from xpnet.training.callbacks import Record, Watch
 from xpnet.training.run import Run, check_position
-from xpnet.training.settings import differences, of_network, parts_of, settings_of
+from xpnet.training.settings import differences, made_again, of_network, own_classes, parts_of, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE, LOG = "training", "log.jsonl"
@@ -36,6 +36,9 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, where: str, folder: Path):
         super().__init__(f"stopped {where}; saved in {folder}: fit with the same arguments and resume=True goes on")
         self.where, self.folder = where, folder
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.where, self.folder)
 
 
 class Checkpoints:
@@ -69,6 +72,7 @@ class Checkpoints:
         if unfit := [name for name in self.about if name in TAKEN]:
             raise ValueError(f"Checkpoints(about): {unfit[0]} is what the file says of itself: choose another name")
         json.dumps(self.about, allow_nan=False)  # raises what is wrong with it
+        trees.split(self.about, {}, "Checkpoints(about)")
         self.monitor, self.mode = monitor, mode
         self._forget()
 
@@ -107,7 +111,9 @@ class Checkpoints:
         schedule = type(run.trainer.optimizer.schedule)
         if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:
             raise TypeError(f"{schedule.__name__} observes losses: give it state() and restore(state), for checkpoints")
-        self._run, self._settings = run, settings_of(run)
+        self._run, self._settings, self._own = run, settings_of(run), own_classes(run.trainer)
+        if run.trainer.left and run.trainer.left[:2] == (self.folder, self._settings["parts"]):  # in a notebook, perhaps
+            self._settings["parts"] = run.trainer.left[2]
         if reasons := list(lost(self._settings["parts"])):
             raise TypeError(f"the training could not be known again from a checkpoint: {'; '.join(reasons[:3])}")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -151,8 +157,6 @@ class Checkpoints:
             state = trees.join(about[STATE], stored.arrays)
             state["parts"] |= of_network(about["network"])
             unlike = differences(state["settings"], self._settings)
-            now = {**state["settings"], "parts": state["parts"]}  # as callbacks have changed them: in a notebook they still are
-            unlike = unlike and differences(now, self._settings)
         if unlike:
             raise ValueError(
                 f"{path} is of another training: {'; '.join(unlike[:5])}. Go on with the same settings and data, or train in "
@@ -173,12 +177,13 @@ class Checkpoints:
 
     def _checked(self, state: dict[str, Any], stored: Stored, what: str) -> trees.Arrays:
         """The network's parameters, by its own names; the optimizer's vectors in ``state`` come under these as well."""
-        run, optimizer = self._run, self._run.trainer.optimizer
+        run = self._run
         check_position(state, run)
         run.check_callbacks(state["callbacks"])
-        rate = state["parts"]["optimizer"]["learning_rate"]  # which a callback may have changed
+        _, optimizer = made_again(run.trainer, state["parts"])  # which a callback may have changed
+        rate = state["parts"]["optimizer"]["learning_rate"]
         same = rate == describe(optimizer.learning_rate)
-        schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, {}))
+        schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, own_classes(run.trainer)))
         schedule.restore(state["optimizer"]["schedule"])
         name = state["best"]["name"]
         if not (name is None or NAME.fullmatch(name)) or type(stored.about["network"]["steps_begun"]) is not int:  # type: ignore[index]
@@ -205,11 +210,16 @@ class Checkpoints:
             for number in taken:
                 signal.signal(number, STOPS[number])
             self._held.close()
+            trainer = self._run.trainer  # as callbacks have left it
+            now = {**parts_of(trainer), **of_network(networks.description(trainer.net))}
+            trainer.left = (self.folder, now, self._settings["parts"])
             del self._run
 
     def _ask(self, number: int, frame: Any) -> None:
         self._asked_to_stop = True
-        signal.signal(number, STOPS[number])
+        for each, usual in STOPS.items():
+            if signal.getsignal(each) == self._ask:
+                signal.signal(each, usual)
 
     def after_step(self) -> None:
         """Write one where it is time, or where Ctrl-C asked for it: then raise. An epoch's end is :meth:`after_epoch`'s."""
@@ -237,12 +247,9 @@ class Checkpoints:
         net = self._run.trainer.net
         layout = networks.layout_of(net)
         best = {"watch": self._watch.state(), "name": self._best_name}
-        state: dict[str, Any] = {
-            **self._run.state(),
-            "settings": self._settings,
-            "parts": parts_of(self._run.trainer),
-            "best": best,
-        }
+        parts = parts_of(self._run.trainer)
+        self._check_parts(parts)
+        state: dict[str, Any] = {**self._run.state(), "settings": self._settings, "parts": parts, "best": best}
         vectors = state["optimizer"]["vectors"]
         state["optimizer"]["vectors"] = {name: layout[0].to_torch(found) for name, found in vectors.items()}
         arrays: trees.Arrays = {}
@@ -252,6 +259,15 @@ class Checkpoints:
         for path in self.files[: -self.keep]:
             if path.name != self._best_name:
                 path.unlink(missing_ok=True)
+
+    def _check_parts(self, parts: dict[str, Any]) -> None:
+        """Refuse what a callback has put in and no later process could make again: TypeError."""
+        for name, found in parts.items():
+            if found != self._settings["parts"][name]:
+                try:
+                    make(found, self._own)
+                except (ValueError, TypeError, KeyError) as error:
+                    raise TypeError(f"a callback has changed the {name} to what no checkpoint can hold: {error}") from error
 
     @property
     def _path(self) -> Path:

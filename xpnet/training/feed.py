@@ -114,7 +114,8 @@ class Feed:
         rows = self._chunk_rows(size, len(order))
         chunks = [order[start : start + rows] for start in range(0, len(order), rows)]
         like = [((rows, *a.shape[1:]), a.dtype) for a in sources]
-        lanes = self._lanes.pop(rows, None) or [self.device.lane(like) for _ in chunks[:LANES]]
+        lanes = self._lanes.pop(rows, [])  # fewer than are needed now, where an epoch was begun in its middle
+        lanes += [self.device.lane(like) for _ in chunks[len(lanes) : LANES]]
         try:
             with contextlib.closing(iter(Ahead(filler(sources, chunks, rows), len(chunks), lanes))) as filled:
                 for chunk, lane in zip(chunks, filled, strict=True):

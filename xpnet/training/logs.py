@@ -7,6 +7,8 @@ import json
 import math
 import os
 import time
+import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ import numpy as np
 from xpnet.backends import Device
 from xpnet.checks import check_file_place, check_folder_place, to_host
 from xpnet.extras import load
-from xpnet.saving.atomic import write_atomically
+from xpnet.saving.atomic import remove_left_over, write_atomically
 from xpnet.training.callbacks import Callback, Record, Watch, Watching
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ class BestModel(Watching):
     def __init__(self, path: str | os.PathLike, monitor: str | None = None, mode: str | None = None):
         self.path, self.monitor, self.mode = path, monitor, mode
         self._path, self._watch = Path(path).expanduser().absolute(), Watch("BestModel", monitor, mode)
+        self._saved: int | None = None  # the file's CRC-32
 
     def check(self, names: Sequence[str]) -> None:
         super().check(names)
@@ -116,10 +119,25 @@ class BestModel(Watching):
 
     def begin(self, trainer: Trainer) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_over(self._path.parent)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if self._watch.improved(record):
             trainer.net.save(self._path)
+            self._saved = self._on_disk()
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "saved": self._saved}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._saved = state["saved"]
+        if self._saved is not None and self._saved != self._on_disk():
+            text = f"BestModel: {self._path} is not the network of epoch {self.best_epoch}, the best, any more"
+            warnings.warn(f"{text}: only a better one takes its place", RuntimeWarning, stacklevel=2)
+
+    def _on_disk(self) -> int | None:
+        return zlib.crc32(self._path.read_bytes()) if self._path.is_file() else None
 
 
 def by_epoch(path: Path) -> dict[Any, tuple[str, dict]]:
@@ -136,7 +154,8 @@ def with_additions(line: str, earlier: Mapping[Any, tuple[str, dict]]) -> str:
     """The line that was there for its epoch, if that says the same and more."""
     record = json.loads(line)
     text, found = earlier.get(record["epoch"], (line, {}))
-    return text if all(found.get(name, found) == value for name, value in record.items()) else line
+    known = {name: value for name, value in record.items() if name in found or value is not None}  # null: it came later
+    return text if all(found.get(name, found) == value for name, value in known.items()) else line
 
 
 def json_line(record: Mapping[str, Any], device: Device) -> str:

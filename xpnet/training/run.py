@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from xpnet.backends.device import Array
+from xpnet.saving import trees
 from xpnet.saving.describing import describe
 from xpnet.saving.files import reading
 from xpnet.training.callbacks import Callback, Record, Watching
@@ -71,7 +72,7 @@ class Run:
         self.first, self.step = trainer.epoch, 0
         self.stopped: Sequence[Callback] = ()  # by these
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
-        self._states: Sequence[dict[str, Any]] = ()  # of callbacks, in the checkpoint
+        self._resumed: dict[str, Any] | None = None  # what the checkpoint holds, until all have taken it over
         self.ended = False  # by a callback, before the checkpoint
 
     def go(self, progress: bool) -> None:
@@ -82,7 +83,10 @@ class Run:
             for callback in self.callbacks:
                 callback.begin(trainer)
                 begun.callback(callback.finish, trainer)
-            self._restore_callbacks()
+            if not self.step:
+                self._restore_callbacks()
+            if self.keeper:
+                self._check_states()
             total, hidden = self.epochs * self.steps, None if progress else True
             bar = begun.enter_context(tqdm(total=total, initial=self.updates, unit="step", disable=hidden, leave=False))
             while not self.finished:
@@ -119,6 +123,9 @@ class Run:
             self._begin_epoch()
             for callback in self.callbacks:
                 callback.begin_epoch(trainer, self.steps, functools.partial(feed.batches, order, size))
+            if self._resumed:  # in the middle of an epoch: what begin_epoch has changed is as it was at the checkpoint
+                self._restore_optimizer(self._resumed)
+                self._restore_callbacks()
             for batch in feed.batches(order[self.step * size :], size):
                 loss = self.losses[self.step] = trainer.step(*batch, per_sample=self.per_sample)
                 self.step += 1
@@ -153,7 +160,7 @@ class Run:
             "rate": self.rate,
             "seconds": self.seconds,
             "losses": trainer.device.get(self.losses)[: self.step],
-            "history": trainer.history,
+            "history": check_history(trainer.history),
             "optimizer": trainer.optimizer.state(),
             "half": trainer.half.state() if trainer.half else None,
             "callbacks": [{**kind_of(callback), "state": callback.state()} for callback in self.callbacks],
@@ -162,40 +169,55 @@ class Run:
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they begin."""
         trainer = self.trainer
-        change_parts(trainer, state["parts"])
+        self._restore_optimizer(state)
         trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
-        trainer.optimizer.restore(state["optimizer"], trainer.net.parameters)
         if trainer.half:
             trainer.half.restore(state["half"])
         self.first, self.step, self.ended = state["first"], state["step"], state["stopped"]
         self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
-        self._states, self._path = state["callbacks"], path
+        self._resumed, self._path = state, path
         self._earlier = np.asarray(state["losses"]) if self.step else None
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        change_parts(self.trainer, state["parts"])
+        self.trainer.optimizer.restore(state["optimizer"], self.trainer.net.parameters)
 
     def check_callbacks(self, states: Sequence[dict[str, Any]]) -> None:
         """Refuse states that callbacks which watch a number could not take, tried on copies: ValueError or the like."""
         for callback, state in self._matched(states):
             if isinstance(callback, Watching):
-                trial = copy.deepcopy(callback)
+                try:
+                    trial = copy.deepcopy(callback)
+                except Exception:  # one of a user's own, with a lock or an open file
+                    continue
                 trial.begin(self.trainer)
                 trial.restore(state)
 
     def _restore_callbacks(self) -> None:
-        states, self._states = self._states, ()
-        for callback, state in self._matched(states):
+        resumed, self._resumed = self._resumed, None
+        for callback, state in self._matched(resumed["callbacks"] if resumed else ()):
             with reading(self._path, f"what it holds of {type(callback).__name__} is of no use"):
                 callback.restore(state)
 
     def _matched(self, states: Sequence[dict[str, Any]]) -> list[tuple[Callback, dict[str, Any]]]:
         """Callbacks with what a checkpoint holds of their class, if it can be with the same options; others begin afresh."""
-        left, found = list(states), []
-        for callback in self.callbacks if left else ():
-            kind = kind_of(callback)
-            same = [i for i, state in enumerate(left) if state["class"] == kind["class"]]
-            equal = [i for i in same if left[i]["options"] == kind["options"]]
-            if same:
-                found.append((callback, left.pop((equal or same)[0])["state"]))
-        return found
+        left, found = dict(enumerate(states)), dict[int, dict[str, Any]]()
+        kinds = [kind_of(callback) for callback in self.callbacks] if left else []
+        for known in (("class", "options"), ("class",)):
+            for i, kind in enumerate(kinds):
+                alike = [k for k, state in left.items() if all(state[name] == kind[name] for name in known)]
+                if i not in found and alike:
+                    found[i] = left.pop(alike[0])["state"]
+        return [(self.callbacks[i], found[i]) for i in sorted(found)]
+
+    def _check_states(self) -> None:
+        """Refuse callbacks whose state no checkpoint could hold, before the first step: TypeError."""
+        for callback in self.callbacks:
+            with contextlib.suppress(AttributeError):  # it may need what begin_epoch makes
+                try:
+                    trees.split(callback.state(), {}, "state")
+                except TypeError as error:
+                    raise TypeError(f"callback {type(callback).__name__}: {error}") from error
 
 
 def check_position(state: dict[str, Any], run: Run) -> None:
@@ -208,11 +230,16 @@ def check_position(state: dict[str, Any], run: Run) -> None:
         raise ValueError(f"{steps} updates, {counts[1]} epochs, the first {counts[0]}")
     if state["losses"].shape != (state["step"],) or state["step"] > run.steps:
         raise ValueError(f"losses of {state['losses'].shape} after step {state['step']} of {run.steps}")
-    columns = list(state["history"].values())
-    if columns and state["history"]["epoch"][-1:] != [state["epoch"]]:
+    if check_history(state["history"]) and state["history"]["epoch"][-1:] != [state["epoch"]]:
         raise ValueError(f"a history that does not end in epoch {state['epoch']}")
-    if any(len(column) != len(columns[0]) or not all(isinstance(v, int | float) for v in column) for column in columns):
-        raise ValueError("a history of other things than numbers, or ragged")
+
+
+def check_history(history: dict[str, list]) -> dict[str, list]:
+    """The history as it is; ValueError for columns that a callback has added to it, of another length or of no numbers."""
+    for name, column in history.items():
+        if len(column) != len(history["epoch"]) or not all(isinstance(v, int | float) for v in column):
+            raise ValueError(f"history[{name!r}] does not have a number for each epoch: put what you add into the record")
+    return history
 
 
 def kind_of(callback: Callback) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.checks import to_host
-from xpnet.saving.describing import describe, take_over
+from xpnet.saving.describing import CLASS, by_name, describe, make, take_over
 from xpnet.saving.networks import description
 from xpnet.training.data import Prepared
 
@@ -31,6 +31,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         "dtype": trainer.net.parameters.dtype.name,
         "precision": trainer.precision,
         "loss_scale": trainer.half and trainer.half.loss_scale,
+        "metrics": list(trainer.metrics),
         "rows": len(run.data.x),
         "data": fingerprint(trainer, run.data),
         "validation": run.held_out and fingerprint(trainer, run.held_out),
@@ -48,10 +49,27 @@ def of_network(found: dict[str, Any]) -> dict[str, Any]:
     return {"network": found["architecture"], "frozen": found["frozen"]}
 
 
+def own_classes(trainer: Trainer) -> dict[str, type]:
+    """The user's own among the classes of loss, optimizer and schedule, by name."""
+    return by_name(type(part) for part in (trainer.loss, trainer.optimizer, trainer.optimizer.schedule))
+
+
+def made_again(trainer: Trainer, parts: dict[str, Any]) -> tuple[Any, Any]:
+    """Loss and optimizer of a checkpoint: the trainer's, or new ones where a callback had put others in their place.
+
+    ValueError, TypeError or KeyError for what cannot be made.
+    """
+    own, pairs = own_classes(trainer), ((trainer.loss, parts["loss"]), (trainer.optimizer, parts["optimizer"]))
+    loss, optimizer = (now if describe(now)[CLASS] == then[CLASS] else make(then, own) for now, then in pairs)
+    return loss, optimizer
+
+
 def change_parts(trainer: Trainer, parts: dict[str, Any]) -> None:
     """Set them to what they were when a checkpoint was written."""
+    own = own_classes(trainer)
+    trainer.loss, trainer.optimizer = made_again(trainer, parts)
     for part, found in ((trainer.net, "network"), (trainer.loss, "loss"), (trainer.optimizer, "optimizer")):
-        take_over(part, parts[found])
+        take_over(part, parts[found], own)
     frozen = {p.name for p in trainer.net.parameters.trainable if p.frozen}
     for names, freezes in ((set(parts["frozen"]) - frozen, True), (frozen - set(parts["frozen"]), False)):
         if names:
@@ -76,8 +94,10 @@ def differences(found: Any, wanted: Any, path: str = "") -> list[str]:
         if len(found) != len(wanted):
             return [f"{path} were {len(found)}, are {len(wanted)}"]
         found, wanted = ({str(i): value for i, value in enumerate(values)} for values in (found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
-        return [line for key in found for line in differences(found[key], wanted[key], f"{path}.{key}" if path else key)]
+    if isinstance(found, dict) and isinstance(wanted, dict) and (not path or found.keys() == wanted.keys()):
+        keys = {**found, **wanted}
+        at = f"{path}." if path else ""
+        return [line for key in keys for line in differences(found.get(key), wanted.get(key), at + key)]
     if found != wanted and path in DATA:
         if None in (found, wanted):
             return [f"there were {'no ' * (found is None)}{DATA[path]}, now there are {'none' if wanted is None else 'some'}"]

@@ -80,6 +80,8 @@ class Trainer:
         self.callbacks = tuple(map(as_callback, (callbacks,) if callable(callbacks) else callbacks))
         self.history: dict[str, list[float]] = {}
         self.epoch = 0
+        #: What the last ``fit`` with checkpoints left: their folder, network, loss and optimizer in the end, and at first.
+        self.left: tuple | None = None
         self.records = Records()
         self._check_trainable()
 

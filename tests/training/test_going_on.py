@@ -1,0 +1,318 @@
+"""Trainings that go on although callbacks, parts of one's own, or circumstances are unusual: to the same bytes, or refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoint_helpers import FIT, Bang, StopAt, X, Y, everything, trainer
+
+import xpnet as xn
+from xpnet.training import feed
+
+
+def broken_off(folder: Path, stop: int, make: Any, y: np.ndarray = Y, fit: dict[str, Any] = FIT) -> xn.Trainer:
+    """One that broke off after so many steps, taken up by another of ``make(*callbacks)``."""
+    with pytest.raises(Bang):
+        make(StopAt(stop)).fit(X, y, checkpoints=xn.Checkpoints(folder, every=1), **fit)
+    found = make()
+    found.fit(X, y, checkpoints=xn.Checkpoints(folder, every=1), resume=True, **fit)
+    return found
+
+
+@pytest.mark.parametrize("stop", [6, 7, 8])
+def test_a_streamed_set_whose_epoch_is_nearly_done(stop: int, device, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(feed, "RESIDENT_BYTES", 1 << 10)
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 1)  # a batch at a time
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((64, 16)).astype("float32"))
+    x, y = np.load(tmp_path / "x.npy", mmap_mode="r"), rng.integers(0, 3, 64)
+
+    def run(*callbacks: Any, **options: Any) -> xn.Trainer:
+        found = trainer(device, *callbacks)
+        found.fit(x, y, epochs=3, batch_size=8, **options)
+        return found
+
+    with pytest.raises(Bang):
+        run(StopAt(stop), checkpoints=xn.Checkpoints(tmp_path / "run", every=1))
+    found = run(checkpoints=xn.Checkpoints(tmp_path / "run", every=1), resume=True)
+    assert everything(found) == everything(run())
+
+
+@pytest.mark.parametrize("every", [2, 100])
+def test_what_watches_for_nan_begins_each_epoch_afresh(every: int, tmp_path: Path) -> None:
+    trainer("cpu", xn.StopOnNonFinite(every)).fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 1})
+    second = trainer("cpu", xn.StopOnNonFinite(every), Poison(2, 3))
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 3: the step could not be taken again") as error:
+        second.fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+    assert "The parameters are those from before this step" in str(error.value)
+
+
+class Poison(xn.Callback):
+    """Makes a weight NaN before a step."""
+
+    def __init__(self, epoch: int, step: int):
+        self.epoch, self.step, self._steps = epoch, step, 0
+
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        self._steps = 0
+
+    def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
+        self._steps += 1
+        if (trainer.epoch + 1, self._steps) == (self.epoch, self.step - 1):
+            trainer.net.parameters["0.W"].value[0, 0] = np.nan
+
+
+def test_overflow_that_a_loss_scale_takes_care_of_is_no_alarm() -> None:
+    found = trainer("cpu", xn.StopOnNonFinite(), precision="float16", loss_scale="dynamic")
+    found.fit(X * 100, Y, **FIT)
+    assert max(found.history["skipped"]) > 0
+
+
+class Swap(xn.Callback):
+    """Puts another loss or rule in the place of the trainer's."""
+
+    def __init__(self, name: str, part: Any):
+        self.name, self.part = name, part
+
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        if record["epoch"] == 2:
+            setattr(trainer, self.name, self.part())
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("loss", xn.HalfSquaredError), ("optimizer", lambda: xn.RMSProp(0.01)), ("optimizer", lambda: xn.SGD(xn.Cosine(0.1, 20)))],
+    ids=["loss", "rule", "rule without vectors"],
+)
+def test_parts_that_a_callback_has_replaced_stay_replaced(name: str, part: Any, device, tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer(device, Swap(name, part), *callbacks, optimizer=xn.AdaGrad(0.02), loss=xn.MeanSquaredError())
+
+    y, options = xn.datasets.one_hot(Y, 3), {**FIT, "validation": None}
+    whole = make()
+    whole.fit(X, y, **options)
+    assert type(getattr(whole, name)) is type(part())
+    for stop in (13, 16):
+        assert everything(broken_off(tmp_path / str(stop), stop, make, y, options)) == everything(whole)
+
+
+class Inverse(xn.Schedule):
+    """A schedule of one's own."""
+
+    def __init__(self, rate: float):
+        self.rate = rate
+
+    def __call__(self, step: int) -> float:
+        return self.rate / (1 + step)
+
+
+class Slower(xn.Callback):
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.schedule.rate *= 0.5
+
+
+def test_an_option_of_a_schedule_of_ones_own_stays_changed(tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer("cpu", Slower(), *callbacks, optimizer=xn.Momentum(Inverse(0.5)))
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    assert everything(broken_off(tmp_path, 13, make)) == everything(whole)
+
+
+def test_a_schedule_that_no_other_process_would_know_is_refused_when_it_is_written(tmp_path: Path) -> None:
+    def assign(trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.learning_rate = Inverse(0.3)
+
+    with pytest.raises(
+        TypeError, match=r"a callback has changed the optimizer to what no checkpoint can hold: it has a Inverse"
+    ):
+        trainer("cpu", assign).fit(X, Y, checkpoints=tmp_path, **FIT)
+
+
+class Halving(xn.Callback):
+    """Counts the epochs that begin, and sets the rate by them."""
+
+    count = 0
+
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        self.count += 1
+        trainer.optimizer.learning_rate = 0.02 * 0.5**self.count
+
+    def state(self) -> dict:
+        return {"count": self.count}
+
+    def restore(self, state: dict) -> None:
+        self.count = state["count"]
+
+
+def test_the_beginning_of_an_epoch_counts_once(device, tmp_path: Path) -> None:
+    seen: list[Halving] = []
+
+    def make(*callbacks: Any) -> xn.Trainer:
+        seen.append(Halving())
+        return trainer(device, seen[-1], *callbacks)
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    for stop in (8, 10, 11):
+        assert everything(broken_off(tmp_path / str(stop), stop, make)) == everything(whole)
+        assert seen[-1].count == 4
+
+
+class Tag(xn.Callback):
+    def __init__(self, tag: str):
+        self.tag, self.seen = tag, ""
+
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        self.seen += self.tag
+
+    def state(self) -> dict:
+        return {"seen": self.seen}
+
+    def restore(self, state: dict) -> None:
+        self.seen = state["seen"]
+
+
+def test_states_go_to_the_callbacks_with_the_same_options_first(tmp_path: Path) -> None:
+    trainer("cpu", Tag("a"), Tag("b")).fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 2})
+    tags = [Tag("new"), Tag("a"), Tag("b")]
+    trainer("cpu", *tags).fit(X, Y, checkpoints=tmp_path, resume=True, **{**FIT, "epochs": 3})
+    assert [tag.seen for tag in tags] == ["new", "aaa", "bbb"]
+
+
+class Locked(xn.EarlyStopping):
+    def __init__(self, patience: int):
+        super().__init__(patience)
+        self.lock = threading.Lock()
+
+
+def test_a_callback_that_cannot_be_copied_goes_on(tmp_path: Path) -> None:
+    whole = trainer("cpu", Locked(3))
+    whole.fit(X, Y, **FIT)
+    found = broken_off(tmp_path, 13, lambda *callbacks: trainer("cpu", Locked(3), *callbacks))
+    assert everything(found) == everything(whole)
+
+
+class Holding(xn.Callback):
+    def __init__(self, x: np.ndarray):
+        self.x = x
+
+
+def test_large_arrays_of_callbacks_are_not_written(tmp_path: Path) -> None:
+    trainer("cpu", Holding(np.zeros((300, 784)))).fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 2})
+    assert max(path.stat().st_size for path in tmp_path.glob("checkpoint-*")) < 20_000
+    found = trainer("cpu", Holding(np.zeros((300, 784))))
+    found.fit(X, Y, checkpoints=tmp_path, resume=True, **{**FIT, "epochs": 3})
+    assert found.epoch == 3
+
+
+class Centred(xn.Layer):
+    def __init__(self, mean: np.ndarray):
+        self.mean = mean
+
+
+def test_large_arrays_of_layers_are_refused_by_name(tmp_path: Path) -> None:
+    net = xn.Sequential(Centred(np.zeros((101, 100))), xn.Affine(2)).build((100,))
+    with pytest.raises(TypeError, match=r"mean: an array of 10,100 numbers \([0-9a-f]{8}\) is not kept: give .* make.state"):
+        net.save(tmp_path / "net")
+
+
+def test_states_that_no_checkpoint_holds_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    class Odd(Halving):
+        def state(self) -> dict:
+            return {0: self.count}
+
+    found = trainer("cpu", Odd())
+    with pytest.raises(TypeError, match=r"callback Odd: state: keys \[0\] cannot be saved"):
+        found.fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=1000), **FIT)
+    assert found.optimizer.steps == 0
+
+
+def test_a_column_of_ones_own_in_the_history_is_refused_by_name(tmp_path: Path) -> None:
+    def add(trainer: xn.Trainer, record: dict) -> None:
+        trainer.history.setdefault("mine", []).append("text")
+
+    with pytest.raises(
+        ValueError, match=r"history\['mine'\] does not have a number for each epoch: put what you add into the rec"
+    ):
+        trainer("cpu", add).fit(X, Y, checkpoints=tmp_path, **FIT)
+
+
+def test_what_is_kept_beside_a_checkpoint_must_come_back() -> None:
+    with pytest.raises(TypeError, match=r"Checkpoints\(about\).a: keys \['__number__'\] cannot be saved"):
+        xn.Checkpoints("a", about={"a": {"__number__": "abc"}})
+
+
+def test_other_metrics_are_another_training(tmp_path: Path) -> None:
+    trainer("cpu").fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 2})
+    with pytest.raises(ValueError, match=r"metrics.0 was 'accuracy', is 'mine'"):
+        trainer("cpu", metrics={"mine": lambda *_: 0.0}).fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+
+
+def test_a_best_model_that_was_overwritten_is_told(tmp_path: Path) -> None:
+    def script() -> xn.BestModel:
+        best = xn.BestModel(tmp_path / "best")
+        found = trainer("cpu", best)
+        found.fit(X, Y, epochs=1, batch_size=16)
+        found.fit(X, Y, checkpoints=tmp_path / "run", resume=True, **{**FIT, "epochs": 6})
+        return best
+
+    first = script()
+    assert first.best_epoch > 1
+    with pytest.warns(RuntimeWarning, match=rf"best is not the network of epoch {first.best_epoch}, the best, any more"):
+        script()
+
+
+def test_in_a_notebook_it_goes_on_after_a_write_that_failed(tmp_path: Path, monkeypatch) -> None:
+    def slower(trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.learning_rate *= 0.9
+
+    whole = trainer("cpu", slower)
+    whole.fit(X, Y, **FIT)
+    found = trainer("cpu", slower, StopAt(13))
+    for _ in range(2):
+        with pytest.raises(Bang):
+            found.fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+        found.callbacks[-1]._steps = 10  # the third step of the third epoch, again
+    found.callbacks[-1].step = 0  # never again
+    found.fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+    assert everything(found) == everything(whole)
+
+
+def test_a_temporary_file_of_an_earlier_process_of_this_number_goes(tmp_path: Path) -> None:
+    left = tmp_path / f".xpnet-{os.getpid()}-0123456789abcdef.tmp"
+    left.write_bytes(b"x")
+    trainer("cpu").fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 1})
+    assert not left.exists()
+
+
+def test_additions_to_a_log_stay_when_columns_come_later(tmp_path: Path) -> None:
+    def add(trainer: xn.Trainer, record: dict) -> None:
+        record["extra"] = record["epoch"] * 10
+
+    found = trainer("cpu", add, xn.JSONLog(tmp_path / "log"))
+    found.fit(X, Y, epochs=2, batch_size=16)  # no validation yet
+    found.fit(X, Y, **{**FIT, "epochs": 1})
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["extra"] for line in lines] == [10, 20, 30]
+
+
+def test_interrupted_can_be_sent_to_another_process() -> None:
+    error = xn.Interrupted("in epoch 2", Path("run"))
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.where, again.folder) == (str(error), "in epoch 2", Path("run"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "gone")
+    with pytest.raises(NotADirectoryError, match=r"run is a link to .*gone, which is not there"):
+        trainer("cpu").fit(X, Y, checkpoints=tmp_path / "run", **FIT)
