@@ -70,9 +70,14 @@ class Poison(xn.Callback):
 
 
 def test_overflow_that_a_loss_scale_takes_care_of_is_no_alarm() -> None:
-    found = trainer("cpu", xn.StopOnNonFinite(), precision="float16", loss_scale="dynamic")
-    found.fit(X * 100, Y, **FIT)
-    assert max(found.history["skipped"]) > 0
+    found = trainer("cpu", xn.StopOnNonFinite(2), precision="float16", loss_scale="dynamic").build(6)
+    found.half._scale.of["scale"].fill(2.0**19)
+    found.half._scale.of["inverse"].fill(2.0**-19)
+    found.fit(X, Y, **FIT)
+    assert found.history["skipped"][0] > 0
+    found.net.parameters["0.W"].value[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="epoch 5, step 1"):
+        found.fit(X, Y, **FIT)
 
 
 class Swap(xn.Callback):
