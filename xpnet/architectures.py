@@ -49,6 +49,8 @@ def mlp(hidden: Sequence[int], activation: str, outputs: int, *, init: Initializ
 
     Weights start by ``init``; None: as suits the activation, Glorot's or He's, normal.
     """
+    if isinstance(hidden, int):
+        raise TypeError(f"mlp({hidden}): widths of the hidden layers are needed, ({hidden},)")
     if activation not in ACTIVATIONS:
         hint = closest(str(activation), ACTIVATIONS)
         raise ValueError(f"mlp(activation={activation!r}): choose one of {', '.join(ACTIVATIONS)}{hint}")

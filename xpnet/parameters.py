@@ -288,6 +288,10 @@ class Maker:
         return f"{self.scope}.{name}" if self.scope else name
 
     def _add(self, entry: Parameter, init: Callable) -> Parameter:
+        if not callable(init):
+            raise TypeError(
+                f"the initial values of {entry.name} are {init!r}: a function is needed, initializers.he_normal say"
+            )
         if any(other.name == entry.name for other in self.root.entries):
             raise ValueError(f"two parameters are named {entry.name}: give each array of a layer a name of its own")
         self.root.entries.append(entry)

@@ -52,8 +52,8 @@ def test_probabilities_are_the_network_s_softmax(device) -> None:
         expected = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         np.testing.assert_allclose(found.predict_log_proba(rows), expected, rtol=1e-5, atol=1e-5)
         probabilities = found.predict_proba(rows)
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-        assert probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-14)
+        assert probabilities.dtype == np.float64
         assert (found.classes_[probabilities.argmax(axis=1)] == found.predict(rows)).all()
     assert np.isfinite(found.predict_log_proba(far)).all()
 
@@ -166,3 +166,14 @@ def test_widths_take_images_as_rows() -> None:
     x, y = load_digits(return_X_y=True)
     flat, images = (XPClassifier((16,), epochs=2, device="cpu", random_state=0).fit(a, y) for a in (x, x.reshape(-1, 8, 8)))
     assert (flat.predict(x) == images.predict(x.reshape(-1, 8, 8))).all()
+
+
+def test_several_labels_in_parts_have_no_names() -> None:
+    x, _ = classes()
+    y = (x[:, :3] > 0).astype(int)
+    found = XPClassifier((4,), device="cpu")
+    for classes_given in (["dog", "cat"], [0, 1]):
+        with pytest.raises(ValueError, match="y has 3 labels, which have no names: leave it out"):
+            found.partial_fit(x, y, classes=classes_given)
+    found.partial_fit(x, y).partial_fit(x, y, classes=[0, 1, 2])
+    assert found.classes_.tolist() == [0, 1, 2]

@@ -190,6 +190,18 @@ def meddle_and_stop(trainer, record) -> None:
     stop(trainer, record)
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_last_update_may_be_the_one_that_diverges() -> None:
+    found = quick(optimizer="sgd").partial_fit(X, Y, classes=np.unique(Y))
+    before = state(found)
+    with pytest.raises(ValueError, match="training has diverged"):
+        found.set_params(learning_rate=1e30).partial_fit(X, Y)  # one minibatch: its loss is that before
+    assert state(found) == before
+    found.set_params(learning_rate=None).partial_fit(X, Y).predict(X)
+    with pytest.raises(ValueError, match="training has diverged"):
+        XPRegressor(optimizer="sgd", learning_rate=1e20, batch_size=None, epochs=1, device="cpu").fit(X, X[:, 0])
+
+
 FAILURES = {
     "diverged": ({"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 8}, ValueError),
     "a callback that raises": ({"callbacks": [stop]}, KeyboardInterrupt),

@@ -142,6 +142,8 @@ def test_balanced_weights_are_those_of_each_fit() -> None:
     shares = [(Y[rows] == name).mean() for name in found.classes_]
     weights = np.array(found.trainer_.loss.class_weights)
     np.testing.assert_allclose(weights * shares, (weights * shares)[0])
+    found.fit(X[Y != "cat"], Y[Y != "cat"])  # those that are there
+    assert np.isfinite(found.loss_)
 
 
 def test_a_warm_fit_goes_on_with_its_classes() -> None:

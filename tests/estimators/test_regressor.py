@@ -45,12 +45,34 @@ def test_predictions_have_the_shape_and_the_type_of_y() -> None:
         (y, "float64", (120,)),
         (y.astype("float32"), "float32", (120,)),
         (y[:, None], "float64", (120, 1)),
-        (np.round(10 * y).astype(int), "float32", (120,)),
+        (np.round(10 * y).astype(int), "float64", (120,)),
         (y.astype(object), "float64", (120,)),
     ):
         found = XPRegressor((4,), epochs=1, device="cpu").fit(x, target)
         assert (found.predict(x).dtype, found.predict(x).shape) == (np.dtype(dtype), shape)
         assert found.net_.parameters.dtype == np.float32
+
+
+def test_whole_numbers_keep_their_digits() -> None:
+    x, y = numbers()
+    far = 1_700_000_000 + np.round(10 * y).astype(np.int64)
+    found = XPRegressor(**QUICK, device="cpu").fit(x, far)
+    assert found.score(x, far) == pytest.approx(
+        XPRegressor(**QUICK, device="cpu").fit(x, far - 1_700_000_000.0).score(x, far - 1.7e9)
+    )
+    assert len(np.unique(found.predict(x))) > 100
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in reduce")  # scikit-learn adds them up
+def test_the_largest_numbers_are_scaled_and_those_of_another_world_refused() -> None:
+    x, y = numbers()
+    found = XPRegressor((4,), epochs=1, device="cpu").fit(x, np.where(y > 0.5, 1e308, -1e308))
+    assert np.isfinite(found.predict(x)).all()
+    found = XPRegressor((4,), device="cpu").partial_fit(x, y)
+    before = found.predict(x).tobytes()
+    with pytest.raises(ValueError, match="y lies too far from that of the first call"):
+        found.partial_fit(x, 1e39 * y)
+    assert found.predict(x).tobytes() == before
 
 
 def test_constant_targets_are_predicted() -> None:

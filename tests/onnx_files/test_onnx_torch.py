@@ -123,6 +123,10 @@ NETS = {
     "decoder": (lambda: nn.Sequential(nn.Linear(3, 30), nn.Unflatten(1, (1, 5, 6))), (3,)),
     "one pixel": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 7)),
     "zeros around": (lambda: nn.Sequential(nn.ZeroPad2d((1, 1, 2, 2)), nn.Conv2d(3, 4, 3)), (3, 6, 7)),
+    "zeros around, then a pool": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ZeroPad2d((2, 2, 1, 1)), nn.AvgPool2d((3, 4), 2)),
+        (3, 10, 10),
+    ),
     "pixels as a sequence": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), Function(lambda x: x.flatten(2).transpose(1, 2)), nn.Linear(4, 2)),
         (3, 6, 7),

@@ -134,3 +134,10 @@ def test_a_diverged_training():
 def test_what_is_no_history_is_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         learning_curves(columns)
+
+
+def test_the_best_epoch_s_value_is_one_that_is_there():
+    nan = float("nan")
+    history = {"epoch": [1, 2, 3, 4], "loss": [1, nan, 2, 0.5], "validation_loss": [nan] * 4}
+    (axes,) = drawn(learning_curves(history)).axes
+    assert "best epoch 4: 0.5" in legend(axes)

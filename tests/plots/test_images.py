@@ -193,3 +193,15 @@ class TestFilters:
             first_layer_filters(net, names=["a", "b"])
         with pytest.raises(xn.NotBuilt):
             first_layer_filters(xn.Sequential(xn.Affine(2)))
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("layer", [xn.Affine(4), xn.Conv2d(4, 3)], ids=["columns", "kernels"])
+    def test_a_weight_that_is_no_number_does_not_change_the_scale(self, layer, value):
+        shape = (8,) if isinstance(layer, xn.Affine) else (6, 6, 1)
+        net = xn.Sequential(layer).build(shape)
+        (before,) = first_layer_filters(net).axes[0].get_images()
+        largest = before.get_clim()
+        smallest = int(abs(net.parameters.value).argmin())
+        net.parameters.value[smallest] = value
+        (after,) = drawn(first_layer_filters(net)).axes[0].get_images()
+        assert after.get_clim() == pytest.approx(largest)

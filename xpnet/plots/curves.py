@@ -81,7 +81,8 @@ def _draw(axes: Axes, name: str, epochs: np.ndarray, lines: Mapping[str, np.ndar
         style = {"color": colour(i), "linestyle": "-" if i == 0 else "--"}
         axes.plot(epochs, values, marker=".", markevery=_alone(values), label=part or None, **style)
         _mark_gaps(axes, epochs, values, colour(i), part, 0.97 - 0.06 * k)
-        if best is not None and part == list(lines)[-1] and math.isfinite(values[best]):
+        last = best is not None and not any(np.isfinite(later[best]) for later in list(lines.values())[k + 1 :])
+        if best is not None and last and math.isfinite(values[best]):
             axes.plot(epochs[best], values[best], "o", color=style["color"], markerfacecolor="white", markersize=7)
     _mark_best(axes, epochs, lines, best)
     axes.set(xlabel="epoch", ylabel=NAMES.get(name, drawn_name(name.replace("_", " "), "value")))
@@ -128,5 +129,6 @@ def _mark_gaps(axes: Axes, epochs: np.ndarray, values: np.ndarray, ink: str, par
 
 def _mark_best(axes: Axes, epochs: np.ndarray, lines: Mapping[str, np.ndarray], best: int | None) -> None:
     if best is not None:
-        words = f"best epoch {epochs[best]:g}: {list(lines.values())[-1][best]:.4g}"
+        shown = next((values[best] for values in reversed(list(lines.values())) if math.isfinite(values[best])), math.nan)
+        words = f"best epoch {epochs[best]:g}" + ("" if math.isnan(shown) else f": {shown:.4g}")
         axes.axvline(epochs[best], color=GREY, linestyle=":", linewidth=1, label=words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,14 +66,19 @@ def _images(filters: np.ndarray, title: str) -> Figure:
     if in_colour:
         axes.imshow(np.nan_to_num(tiled(np.stack([*map(to_unit, shown)]), columns), nan=DARK))
     else:
-        limit = float(abs(shown).max()) or 1.0
-        colours = load("matplotlib", "plot").colormaps["RdBu_r"].with_extremes(bad=str(DARK))
-        shade = axes.imshow(tiled(shown, columns), cmap=colours, vmin=-limit, vmax=limit)
+        shade = axes.imshow(tiled(shown, columns), **_colours(shown))
         figure.colorbar(shade, ax=axes, label="weight")
     axes.axis("off")
     more = f", the first {len(shown)}" if len(filters) > len(shown) else ""
     axes.set_title(title + more, fontsize=10)
     return finished(figure)
+
+
+def _colours(weights: np.ndarray) -> dict[str, Any]:
+    """Blue below 0, red above, on the scale of the finite ones; dark for NaN, and for what lies between images."""
+    limit = float(np.where(np.isfinite(weights), abs(weights), 0).max()) or 1.0
+    colours = load("matplotlib", "plot").colormaps["RdBu_r"].with_extremes(bad=str(DARK))
+    return {"cmap": colours, "vmin": -limit, "vmax": limit}
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:
@@ -95,13 +101,12 @@ def _heat_map(weights: np.ndarray, names: Sequence[str] | None, title: str) -> F
     n_in, n_out = weights.shape
     figure = new_figure(min(max(4.5, 2.8 + 0.14 * n_out), 12), min(max(2.2, 1.2 + 0.2 * n_in), 9))
     axes = figure.subplots()
-    limit = float(abs(weights).max()) or 1.0
-    shade = axes.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    shade = axes.imshow(weights, **_colours(weights), aspect="auto")
     if names is not None and n_in <= NAMED:
         axes.set_yticks(range(n_in), drawn_names(names), fontsize=8)
     else:
-        axes.yaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True))
-    axes.xaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(load("matplotlib.ticker", "plot").MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="unit", ylabel="input", title=title)
     axes.title.set_fontsize(10)
     figure.colorbar(shade, ax=axes, label="weight")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -30,6 +29,9 @@ from xpnet.training.data import sample_weights
 OF_NETWORK = {"layers", "activation", "dtype"}
 OF_OPTIMIZER = {"optimizer", "learning_rate", "l2"}
 OF_TRAINER = OF_NETWORK | OF_OPTIMIZER | {"device", "callbacks", "verbose", "class_weight"}
+
+
+SAMPLE = 32  # rows
 
 
 class Estimator(BaseEstimator):
@@ -117,7 +119,7 @@ class Estimator(BaseEstimator):
         snapshot = Snapshot(before) if before and before.net is trainer.net else None
         try:
             trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
-            if not math.isfinite(trainer.history["loss"][-1]):
+            if has_diverged(trainer, {"loss": trainer.history["loss"][-1]}) or not gives_numbers(trainer, X):
                 raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
         except BaseException:
             if snapshot:
@@ -248,6 +250,12 @@ class Estimator(BaseEstimator):
 
     def _loss(self, target: Any, y: np.ndarray) -> Loss:
         raise NotImplementedError
+
+
+def gives_numbers(trainer: Trainer, X: np.ndarray) -> bool:
+    """Whether the last update has left a network whose answers, for some rows that it knows, are finite."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(trainer.predict(X[:SAMPLE])).all())
 
 
 def row_weights(sample_weight: Any, n: int) -> np.ndarray | None:

@@ -131,6 +131,8 @@ class XPClassifier(ClassifierMixin, Estimator):
 
     def _target_of_parts(self, y: np.ndarray, classes: Any) -> Labels | Indicators:
         if y.ndim > 1:
+            if classes is not None and not np.array_equal(classes, np.arange(y.shape[1])):
+                raise ValueError(f"classes={classes!r}: y has {y.shape[1]} labels, which have no names: leave it out")
             return self._new_target(y)
         if classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all that y will ever have")

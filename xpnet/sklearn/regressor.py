@@ -17,7 +17,7 @@ class XPRegressor(RegressorMixin, Estimator):
 
     Each column of y is brought to mean 0 and standard deviation 1, by the first y that is seen, and predictions are put back:
     any unit will do. Losses in ``history_`` are of these scaled targets, so mean squared errors as shares of the variance.
-    Predictions have the shape of y, and float64 where it has that, else the network's dtype.
+    Predictions have the shape of y, and float64 unless it has fewer digits, then the network's dtype.
 
     Parameters and attributes are those of :class:`XPClassifier`, but for ``class_weight`` and ``classes_``.
     """

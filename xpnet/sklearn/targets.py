@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from xpnet.checks import check_weights
 from xpnet.losses import Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from xpnet.preprocessing.rows import mean_and_std
+
+FAR = 1e30  # standard deviations
 
 
 class Target(Protocol):
@@ -49,7 +52,11 @@ class Labels:
     def loss(self, y: np.ndarray, class_weight: Any) -> Loss:
         if class_weight is None:
             return SoftmaxCrossEntropy()
-        weights = compute_class_weight(class_weight, classes=self.classes, y=y)
+        if not isinstance(class_weight, Mapping) and not (isinstance(class_weight, str) and class_weight == "balanced"):
+            raise ValueError(f'class_weight={class_weight!r}: a mapping from class to weight, or "balanced"')
+        there = self.classes if isinstance(class_weight, Mapping) else np.unique(y)  # after a warm start perhaps not all
+        weights = np.ones(len(self.classes))
+        weights[np.searchsorted(self.classes, there)] = compute_class_weight(class_weight, classes=there, y=y)
         check_weights(weights, "class_weight")
         return SoftmaxCrossEntropy(class_weights=(weights / weights.max()).tolist())  # as the weights of rows are
 
@@ -57,7 +64,8 @@ class Labels:
         return self.classes[outputs.argmax(axis=1)]
 
     def log_probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """(N, classes), of the softmax."""
+        """(N, classes), of the softmax, in float64."""
+        outputs = outputs.astype(np.float64)
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
@@ -84,8 +92,8 @@ class Indicators:
         return (outputs > 0).astype(np.int64)
 
     def log_probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """(N, labels), of the sigmoid."""
-        return -np.logaddexp(0, -outputs)
+        """(N, labels), of the sigmoid, in float64."""
+        return -np.logaddexp(0, -outputs.astype(np.float64))
 
 
 class Quantities:
@@ -94,7 +102,7 @@ class Quantities:
     exclusive = False
 
     def __init__(self, y: np.ndarray, weights: np.ndarray | None):
-        self.shape, self.dtype = y.shape[1:], y.dtype if y.dtype.kind == "f" else np.dtype("float16")
+        self.shape, self.dtype = y.shape[1:], y.dtype if y.dtype.kind == "f" else np.dtype("float64")
         scales = [mean_and_std(column, weights) for column in self._columns(y).T]
         self.mean, self.std = (np.array(numbers) for numbers in zip(*scales, strict=True))
         self.outputs = len(scales)
@@ -110,7 +118,11 @@ class Quantities:
         return y.reshape(len(y), -1).astype(np.float64)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        return (self._columns(y) - self.mean) / self.std
+        with np.errstate(over="ignore"):
+            scaled = (self._columns(y) / 2 - self.mean / 2) / (self.std / 2)  # a difference of two may be infinite
+        if not np.abs(scaled).max(initial=0) < FAR:
+            raise ValueError("y lies too far from that of the first call, whose scale it gets: fit afresh, without warm_start")
+        return scaled
 
     def loss(self) -> Loss:
         return MeanSquaredError()

@@ -73,7 +73,7 @@ def average_pool(node: Node, graph: Graph) -> Value:
     if counted and pads[:2] != pads[2:]:
         node.refuse(f"attribute pads={list(pads)}: where padding counts, the two sides have to be alike")
     x = image(node, graph)
-    inside = None if counted or any(pads[:2]) else without_padding(x)
+    inside = None if any(pads if counted else pads[:2]) else without_padding(x)
     return pooled(node, x, lambda *a, **k: layers.AvgPool2d(*a, count_include_pad=counted, **k), inside)
 
 
