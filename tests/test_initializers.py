@@ -96,3 +96,15 @@ class TestInitializers:
     def test_bias_init(self):
         net = xn.Sequential(xn.Affine(3, bias_init=initializers.constant(0.5))).build((2,))
         np.testing.assert_array_equal(net.parameters.snapshot()["0.b"], 0.5)
+
+    def test_what_is_no_function_is_refused_by_name(self):
+        with pytest.raises(
+            TypeError, match=r"the initial values of 0\.W are 'he': a function is needed, initializers\.he_normal"
+        ):
+            xn.Sequential(xn.Affine(3, init="he")).build((4,))
+        with pytest.raises(TypeError, match=r"mlp\(5\): widths of the hidden layers are needed, \(5,\)"):
+            xn.architectures.mlp(5, "relu", 2)
+
+    def test_mlp_takes_initial_values(self):
+        net = xn.architectures.mlp((5,), "relu", 2, init=initializers.ones).build((3,))
+        assert {a.min() for name, a in net.parameters.snapshot().items() if name.endswith("W")} == {1.0}

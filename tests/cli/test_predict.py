@@ -216,6 +216,27 @@ def test_a_target_that_the_model_cannot_predict(capsys, folder, tmp_path):
     assert "on 1 rows with a target, of 2" in said
 
 
+def test_a_header_where_there_was_none_in_training(capsys, tmp_path):
+    rows = [[i, i % 7, 3 * i] for i in range(40)]
+    path = write(tmp_path / "a.csv", rows, rows[0])
+    options = ("--target", "2", "--header", "no", "--device", "cpu", "--epochs", "1")
+    assert run("train", path, *options, "--save", tmp_path / "net") == 0
+    capsys.readouterr()
+    path = write(tmp_path / "b.csv", [row[:2] for row in rows], ["a", "b"])
+    assert run("predict", tmp_path / "net", path, "--device", "cpu") == 1
+    assert "b.csv:1, column 0: 'a' is no number (is that the header? --header yes)" in error_of(capsys)
+    assert run("predict", tmp_path / "net", path, "--device", "cpu", "--header", "yes") == 0
+    assert len(predicted(capsys)[0]) == 40
+
+
+def test_columns_are_counted_before_they_are_read(capsys, tmp_path):
+    assert run("train", "digits", "--epochs", "1", "--device", "cpu", "--save", tmp_path / "digits") == 0
+    capsys.readouterr()
+    path = write(tmp_path / "a.csv", [["1", "USA"]], ["a", "b"])
+    assert run("predict", tmp_path / "digits", path, "--device", "cpu") == 1
+    assert "rows of shape (64) are needed, these have (2,)" in error_of(capsys)
+
+
 def test_a_picture_that_is_not_there_is_said_before_any_prediction(capsys, folder, tmp_path):
     Image = pytest.importorskip("PIL.Image")
     assert run("train", "digits", "--epochs", "1", "--device", "cpu", "--save", tmp_path / "digits") == 0

@@ -135,10 +135,11 @@ def test_images_of_one_s_own(tmp_path, rng, capsys):
 
 def test_where_the_data_are_no_longer_there(table, tmp_path, capsys):
     run = trained(tmp_path / "run", table, "--target", "kind", "--epochs", 1)
+    whole = table.read_bytes()
     table.unlink()
     status, lines, _ = plot(capsys, run)
     assert status == 0
-    gone = f"left out, the data cannot be read again: {table}: No such file or directory"
+    gone = f"left out, {table} is not there; where the data are now: xpnet plot {run} --data PATH"
     assert lines == [
         str(run / "pictures" / "learning-curves.png"),
         f"confusion-matrix: {gone}",
@@ -148,6 +149,10 @@ def test_where_the_data_are_no_longer_there(table, tmp_path, capsys):
         str(run / "pictures" / "first-layer-filters.png"),
         f"gradient-flow: {gone}",
     ]
+    table.with_name("elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.csv").write_bytes(whole)
+    _, lines, _ = plot(capsys, run, "--data", tmp_path / "elsewhere" / "b.csv", "--only", "confusion-matrix")
+    assert lines == [str(run / "pictures" / "confusion-matrix.png")]
 
 
 def test_where_the_data_are_others(table, tmp_path, capsys):

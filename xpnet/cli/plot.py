@@ -23,6 +23,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("folder", metavar="RUN", type=Path, help="folder that xpnet train --save RUN wrote")
+    parser.add_argument("--data", metavar="PATH", help="where its data are now, if they were moved")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the pictures, RUN/pictures")
     parser.add_argument("--format", choices=("png", "svg"), default="png", help="of the files, png")
     parser.add_argument("--only", nargs="+", choices=PICTURES, metavar="NAME", help=f"these alone: {', '.join(PICTURES)}")
@@ -32,7 +33,7 @@ def add_to(verbs: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the pictures, a line each; ValueError where not one can be drawn."""
     load("matplotlib", "plot")  # where it is missing, that is said before the work
-    training, out = Run(arguments.folder), arguments.out or arguments.folder / "pictures"
+    training, out = Run(arguments.folder, arguments.data), arguments.out or arguments.folder / "pictures"
     check_folder_place(out, "--out")
     written = 0
     for name, picture in draw(training, arguments.only or PICTURES):

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.cli.runs import options
-from xpnet.cli.train import NAMES
+from xpnet.cli.runs import gone, is_named, options
 from xpnet.cli.train_own import named, own
 from xpnet.preprocessing import Prepared
 from xpnet.saving.models import Model, load_model
@@ -27,11 +26,11 @@ class LeftOut(ValueError):
 class Run:
     """A training in a folder; what it holds is read when it is asked for, and LeftOut says why it cannot be.
 
-    Raises NotADirectoryError where there is no such folder.
+    ``data``: where its data are now. Raises NotADirectoryError where there is no such folder.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, data: str | None = None):
+        self.folder, self._place = folder, data
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is no folder: give it one that xpnet train ... --save {folder} wrote")
 
@@ -57,7 +56,11 @@ class Run:
         """The data that it was trained on, read again as then; LeftOut where they are no longer there, or others."""
         try:
             arguments = argparse.Namespace(**{**options(self.folder), "download": None})  # a picture fetches nothing
-            found = named(arguments) if arguments.dataset in NAMES else own(arguments)
+            if self._place is not None:
+                setattr(arguments, "data" if is_named(arguments.dataset) else "dataset", self._place)
+            found = named(arguments) if is_named(arguments.dataset) else own(arguments)
+        except FileNotFoundError as error:
+            raise LeftOut(f"{gone(error)}; where the data are now: xpnet plot {self.folder} --data PATH") from error
         except (OSError, ValueError, ImportError) as error:
             raise _left_out(error, "the data cannot be read again: ") from error
         if (found.inputs, found.target) != (self.model.inputs, self.model.target):

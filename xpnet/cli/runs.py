@@ -69,11 +69,17 @@ def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(arguments), **found, "save": arguments.resume, "resume": arguments.resume})
 
 
-def moved(error: OSError, arguments: argparse.Namespace) -> OSError:
+def moved(error: FileNotFoundError, arguments: argparse.Namespace) -> FileNotFoundError:
     """The error for data that are not where they were when a run began."""
     now = "--data FOLDER" if is_named(arguments.dataset) else "FILE"
-    what = f"{error.filename} is not there" if error.filename else str(error).partition(". Pass download")[0]
-    return FileNotFoundError(f"{what}; where the data are now: xpnet train --resume {shlex.quote(arguments.resume)} {now}")
+    return FileNotFoundError(
+        f"{gone(error)}; where the data are now: xpnet train --resume {shlex.quote(arguments.resume)} {now}"
+    )
+
+
+def gone(error: FileNotFoundError) -> str:
+    """What is not there, in words."""
+    return f"{error.filename} is not there" if error.filename else str(error).partition(". Pass download")[0]
 
 
 def is_named(dataset: str) -> bool:

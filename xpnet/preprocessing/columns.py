@@ -211,7 +211,8 @@ def numbers(table: Table, column: int) -> np.ndarray:
         value = number(cell) if cell else math.nan
         if value is None or math.isinf(value):
             why = "is no number" if value is None else "is not finite"
-            raise ValueError(f"{table.place(row, column)}: {short(cell)} {why}")
+            header = " (is that the header? --header yes)" if value is None and 1 in table.lines[row : row + 1] else ""
+            raise ValueError(f"{table.place(row, column)}: {short(cell)} {why}{header}")
         found[row] = value
     return found
 

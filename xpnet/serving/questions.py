@@ -106,6 +106,7 @@ def _of_table(table: Table, inputs: Columns) -> Batch:
 
 def _of_numbers(table: Table, inputs: Rows, path: str, first: int) -> np.ndarray:
     """A table of numbers as the inputs of a net that was trained on arrays."""
+    inputs.check_shape((len(table), len(table.names)), path)
     x = np.stack([numbers(table, j) for j in range(len(table.names))], axis=1)
     if len(gaps := np.argwhere(np.isnan(x))):
         raise ValueError(f"{table.place(*map(int, gaps[0]))}: missing value")
