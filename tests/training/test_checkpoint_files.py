@@ -341,15 +341,16 @@ def test_a_folder_is_for_one_training_at_a_time(tmp_path: Path) -> None:
     def another(_: Any, record: dict) -> None:
         if record["epoch"] == 2:
             before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-            for resume in (False, True):
+            for again in (tmp_path, keeper):
                 other = trainer("cpu")
                 with pytest.raises(RuntimeError, match="another training is writing there: wait for its end") as error:
-                    other.fit(X, Y, checkpoints=tmp_path, resume=resume, **FIT)
+                    other.fit(X, Y, checkpoints=again, resume=again is keeper, **FIT)
                 assert not other.net.built
                 seen.append(str(error.value))
             assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
-    trainer("cpu", another).fit(X, Y, checkpoints=tmp_path, **FIT)
+    keeper = xn.Checkpoints(tmp_path)
+    trainer("cpu", another).fit(X, Y, checkpoints=keeper, **FIT)
     assert len(seen) == 2
     trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)  # and let go of at the end
 

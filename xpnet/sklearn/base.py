@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -119,7 +120,7 @@ class Estimator(BaseEstimator):
         snapshot = Snapshot(before) if before and before.net is trainer.net else None
         try:
             trainer.fit(X, targets, sample_weight=weights, batch_size=self.batch_size, progress=False, **options)
-            if has_diverged(trainer, {"loss": trainer.history["loss"][-1]}) or not gives_numbers(trainer, X):
+            if not math.isfinite(trainer.history["loss"][-1]) or not gives_numbers(trainer, X):
                 raise ValueError("training has diverged: scale the inputs (StandardScaler), or give a smaller learning_rate")
         except BaseException:
             if snapshot:

@@ -107,14 +107,13 @@ class Checkpoints:
         ValueError or OSError, before anything is changed, where the folder has checkpoints of another training, or of any if
         ``resume`` is False.
         """
-        self._forget()
         schedule = type(run.trainer.optimizer.schedule)
         if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:
             raise TypeError(f"{schedule.__name__} observes losses: give it state() and restore(state), for checkpoints")
-        self._run, self._settings, self._own = run, settings_of(run), own_classes(run.trainer)
-        if run.trainer.left and run.trainer.left[:2] == (self.folder, self._settings["parts"]):  # in a notebook, perhaps
-            self._settings["parts"] = run.trainer.left[2]
-        if reasons := list(lost(self._settings["parts"])):
+        settings, left = settings_of(run), run.trainer.left
+        if left and left[:2] == (self.folder, settings["parts"]):  # in a notebook, perhaps
+            settings["parts"] = left[2]
+        if reasons := list(lost(settings["parts"])):
             raise TypeError(f"the training could not be known again from a checkpoint: {'; '.join(reasons[:3])}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
@@ -125,6 +124,8 @@ class Checkpoints:
                     f"folder"
                 )
             remove_left_over(self.folder)
+            self._forget()
+            self._run, self._settings, self._own = run, settings, own_classes(run.trainer)
             if resume:
                 self._restore()
             self._held = held.pop_all()  # until the training ends
