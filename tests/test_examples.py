@@ -176,7 +176,7 @@ def test_the_page_on_saving_runs(device, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second time its training goes on
         run_code(code_of("docs/saving.md"), device)
-    assert len(xn.Checkpoints("kept").files) >= 3
+    assert len(xn.Checkpoints("digits").files) >= 3
 
 
 def test_the_simulator_s_code_runs(capsys: pytest.CaptureFixture) -> None:

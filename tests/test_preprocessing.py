@@ -232,3 +232,21 @@ def test_columns_are_read_from_a_dict_or_a_frame_too(rng):
 def test_rows_are_read_from_lists_too():
     rows = prepare_arrays(Arrays("a", np.arange(40.0).reshape(20, 2), np.arange(20.0))).inputs
     np.testing.assert_array_equal(rows.encode([[1, 2], [3, 4]]), rows.encode(np.array([[1, 2], [3, 4]])))
+
+
+@pytest.mark.parametrize("column", [3, "abc", np.zeros((2, 2))], ids=str)
+def test_what_is_no_column_is_refused_by_name(column):
+    rows = [(i, i % 3, i * i) for i in range(20)]
+    inputs = prepare_table(table("a b y", rows), "y").inputs
+    with pytest.raises(ValueError, match="the table, column 'a': a list of cells is needed"):
+        inputs.encode({"a": column, "b": [1, 2]})
+
+
+@pytest.mark.extras
+def test_columns_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    rows = [(i, "uv"[i % 2], i * i) for i in range(20)]
+    inputs = prepare_table(table("a b y", rows), "y", missing="fill").inputs
+    for kinds in ({"a": "Int64", "b": "string"}, {"a": float, "b": "category"}, {"a": "float32", "b": object}):
+        frame = pandas.DataFrame({"a": [1, 2, None], "b": ["u", "v", "u"]}).astype(kinds)
+        np.testing.assert_array_equal(inputs.encode(frame), inputs.encode({"a": [1, 2, None], "b": ["u", "v", "u"]}))

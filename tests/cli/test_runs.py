@@ -98,6 +98,10 @@ def test_a_run_whose_data_were_moved_goes_on_where_they_are_now(tmp_path: Path, 
     assert train(now / "a.npz", "--resume", now / "net", "--epochs", 3) == 0
     assert train("--resume", now / "net", "--epochs", 4) == 0  # it has been written down
     assert "going on from" in capsys.readouterr().out
+    assert train("--resume", now / "net", "--epochs", 4, "--data", now / "a.npz") == 0
+    assert train("--resume", now / "net", "--", now / "a.npz") == 0
+    assert json.loads((now / "net" / "run.json").read_text())["arguments"]["epochs"] == 4
+    capsys.readouterr()
     assert train("digits", "--resume", now / "net") == 1
     assert f"digits: the run is of {now}/a.npz, and goes on with that" in capsys.readouterr().err
 

@@ -211,6 +211,7 @@ def test_a_place_that_cannot_be_made_is_refused_before_training(capsys, tmp_path
     assert "cannot be a folder" in error_of(capsys)
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     options = (*TARGET, "--optimizer", "sgd", "--learning-rate", "1e30", "--save", str(tmp_path / "net"))
     assert train(written(tmp_path, GOOD), *options) == 1
@@ -225,8 +226,13 @@ def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     assert "its training has not ended, or has diverged" in capsys.readouterr().err
     assert train(written(tmp_path, GOOD), *options) == 1
     assert "holds a training that has not ended, or has diverged: go on with it by" in error_of(capsys)
+    before = sorted((tmp_path / "net").iterdir())
+    assert main(["train", "--resume", str(tmp_path / "net")]) == 1
+    assert f"the training in {tmp_path / 'net'} has diverged: delete it, or choose another name" in capsys.readouterr().err
+    assert sorted((tmp_path / "net").iterdir()) == before
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_network_that_diverged_has_no_score(capsys, tmp_path):
     assert train(written(tmp_path, GOOD), *TARGET, "--optimizer", "sgd", "--learning-rate", "1e30") == 1
     printed, error = capsys.readouterr()

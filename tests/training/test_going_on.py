@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import threading
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +126,17 @@ class Slower(xn.Callback):
         trainer.optimizer.schedule.rate *= 0.5
 
 
-def test_an_option_of_a_schedule_of_ones_own_stays_changed(tmp_path: Path) -> None:
+class Heavier(xn.Callback):
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.momentum *= 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "schedule"), [(Slower, Inverse(0.5)), (Heavier, xn.LinearWarmup(Inverse(0.5), 3))], ids=["own", "within"]
+)
+def test_options_beside_a_schedule_of_ones_own_stay_changed(change: Any, schedule: Any, tmp_path: Path) -> None:
     def make(*callbacks: Any) -> xn.Trainer:
-        return trainer("cpu", Slower(), *callbacks, optimizer=xn.Momentum(Inverse(0.5)))
+        return trainer("cpu", change(), *callbacks, optimizer=xn.Momentum(schedule))
 
     whole = make()
     whole.fit(X, Y, **FIT)
@@ -172,6 +183,107 @@ def test_the_beginning_of_an_epoch_counts_once(device, tmp_path: Path) -> None:
         assert seen[-1].count == 4
 
 
+class Beginning(xn.Callback):
+    """Sets the rate when fit begins, and changes it by each epoch; shrinks the weights before each epoch."""
+
+    def begin(self, trainer: xn.Trainer) -> None:
+        trainer.optimizer.learning_rate = 0.05
+
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        trainer.net.parameters.value *= 0.9
+
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.learning_rate *= 0.5
+
+
+@pytest.mark.parametrize("stop", [9, 11, 13])  # the newest checkpoint: within an epoch, at its end, within the next
+def test_what_happens_when_fit_and_epochs_begin_does_not_count_twice(stop: int, device, tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer(device, Beginning(), *callbacks)
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    assert everything(broken_off(tmp_path, stop, make)) == everything(whole)
+
+
+def test_fewer_epochs_than_are_done_end_it_with_the_best(tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer("cpu", xn.EarlyStopping(30), *callbacks)
+
+    whole = make()
+    whole.fit(X, Y, **{**FIT, "epochs": 2})
+    with pytest.raises(Bang):
+        make(StopAt(14)).fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=1), **FIT)
+    found = make()
+    found.fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=1), resume=True, **{**FIT, "epochs": 2})
+    assert found.callbacks[0].best_epoch == whole.callbacks[0].best_epoch
+    assert everything(found)["parameters"] == everything(whole)["parameters"]
+
+
+class Late(xn.Callback):
+    """Has a state from the first epoch on."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        self.steps.append(steps)
+
+    def state(self) -> dict:
+        return {"last": self.steps[-1]}
+
+    def restore(self, state: dict) -> None:
+        self.steps = [state["last"]]
+
+
+def test_a_state_that_is_there_late_will_do(tmp_path: Path) -> None:
+    found = broken_off(tmp_path, 8, lambda *callbacks: trainer("cpu", Late(), *callbacks))
+    assert found.callbacks[0].steps == [5, 5, 5]
+
+
+def test_a_column_of_steps_is_refused_by_name_in_the_first_epoch(tmp_path: Path) -> None:
+    class Steps(xn.Callback):
+        def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
+            trainer.history.setdefault("mine", []).append(1.0)
+
+    with pytest.raises(ValueError, match=r"history\['mine'\] does not have a number for each epoch"):
+        trainer("cpu", Steps()).fit(X, Y, checkpoints=xn.Checkpoints(tmp_path, every=2), **FIT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_does_not_hold_the_folder(tmp_path: Path) -> None:
+    children: list[int] = []
+
+    def fork(trainer: xn.Trainer, record: dict) -> None:
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                time.sleep(60)
+                os._exit(0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        trainer("cpu", fork).fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 1})
+    try:
+        trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+
+
+def test_a_new_training_of_a_trainer_has_its_own_settings(tmp_path: Path) -> None:
+    def slower(trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.learning_rate *= 0.5
+
+    found = trainer("cpu", slower)
+    found.fit(X, Y, checkpoints=tmp_path, **FIT)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    found.fit(X, Y, checkpoints=tmp_path, **FIT)
+    with pytest.raises(ValueError, match=r"optimizer.learning_rate was 0.000625, is 0.01"):
+        trainer("cpu").fit(X, Y, checkpoints=tmp_path, resume=True, **FIT)
+
+
 class Tag(xn.Callback):
     def __init__(self, tag: str):
         self.tag, self.seen = tag, ""
@@ -212,6 +324,7 @@ class Holding(xn.Callback):
 
 
 def test_large_arrays_of_callbacks_are_not_written(tmp_path: Path) -> None:
+    trainer("cpu", Holding(np.array(["a"] * 10_001, object))).fit(X, Y, checkpoints=tmp_path / "a", **{**FIT, "epochs": 1})
     trainer("cpu", Holding(np.zeros((300, 784)))).fit(X, Y, checkpoints=tmp_path, **{**FIT, "epochs": 2})
     assert max(path.stat().st_size for path in tmp_path.glob("checkpoint-*")) < 20_000
     found = trainer("cpu", Holding(np.zeros((300, 784))))
@@ -272,8 +385,11 @@ def test_a_best_model_that_was_overwritten_is_told(tmp_path: Path) -> None:
 
     first = script()
     assert first.best_epoch > 1
-    with pytest.warns(RuntimeWarning, match=rf"best is not the network of epoch {first.best_epoch}, the best, any more"):
+    with pytest.warns(
+        RuntimeWarning, match=rf"best is not the network of epoch {first.best_epoch}, the best, any more"
+    ) as told:
         script()
+    assert len(told) == 1
 
 
 def test_in_a_notebook_it_goes_on_after_a_write_that_failed(tmp_path: Path, monkeypatch) -> None:

@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ class Run:
                 setattr(arguments, "data" if is_named(arguments.dataset) else "dataset", self._place)
             found = named(arguments) if is_named(arguments.dataset) else own(arguments)
         except FileNotFoundError as error:
-            raise LeftOut(f"{gone(error)}; where the data are now: xpnet plot {self.folder} --data PATH") from error
+            raise LeftOut(
+                f"{gone(error)}; where the data are now: xpnet plot {shlex.quote(str(self.folder))} --data PATH"
+            ) from error
         except (OSError, ValueError, ImportError) as error:
             raise _left_out(error, "the data cannot be read again: ") from error
         if (found.inputs, found.target) != (self.model.inputs, self.model.target):

@@ -52,9 +52,10 @@ def begin(arguments: argparse.Namespace) -> None:
 
 def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
     """The options of the run in ``arguments.resume``, with those that may change; ValueError where others are given."""
-    words = [word.partition("=")[0] for word in arguments.words if word.startswith("--")]
-    if given := [word for word in words if not any(name.startswith(word) for name in ("--resume", "--traceback", *MAY_CHANGE))]:
-        raise ValueError(f"{given[0]}: a run goes on with the options it has; only {', '.join(MAY_CHANGE)} may change")
+    given = arguments.words[: arguments.words.index("--")] if "--" in arguments.words else arguments.words
+    words = [word.partition("=")[0] for word in given if word.startswith("--")]
+    if other := [word for word in words if not any(name.startswith(word) for name in ("--resume", "--traceback", *MAY_CHANGE))]:
+        raise ValueError(f"{other[0]}: a run goes on with the options it has; only {', '.join(MAY_CHANGE)} may change")
     found = options(arguments.resume)
     folder = Path(arguments.resume).expanduser()
     if (folder / MODEL).exists() and not any(folder.glob("checkpoint-*")):
@@ -63,6 +64,8 @@ def resumed(arguments: argparse.Namespace) -> argparse.Namespace:
         if is_named(arguments.dataset) or is_named(found["dataset"]):
             raise ValueError(f"{arguments.dataset}: the run is of {found['dataset']}, and goes on with that")
         found["dataset"] = arguments.dataset  # where these data are now
+    if arguments.data is not None and not is_named(found["dataset"]):
+        found["dataset"], arguments.data = arguments.data, None
     for option in MAY_CHANGE:
         if any(option.startswith(word) for word in words):
             found[option.strip("-")] = getattr(arguments, option.strip("-"))
@@ -130,7 +133,6 @@ class Refusing(argparse.ArgumentParser):
 def warned() -> Iterator[None]:
     """Inside, warnings are lines without a place in the code; NumPy's of numbers that overflow are none: the end says so."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
         warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
         warnings.showwarning = lambda message, *place: print(f"xpnet train: {message}", file=sys.stderr)
         yield

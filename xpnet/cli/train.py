@@ -47,7 +47,11 @@ def fill(parser: argparse.ArgumentParser) -> None:
         "dataset", nargs="?", type=name_or_path, metavar="DATA", help=f"{', '.join(NAMES)}; or a file or folder"
     )
     parser.add_argument("--save", metavar="DIR", help="a new folder: the network, its checkpoints, the log of the training")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the training in that folder: no DATA, no other options")
+    parser.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="go on with the training in that folder; --epochs, --device, --data may be changed, for good",
+    )
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     _add_training(parser.add_argument_group("training"))
     _add_own(parser.add_argument_group("data of your own"))
@@ -155,19 +159,26 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             f"layers {job.x_train.shape[1]} {' '.join(map(str, [*hidden, job.target.outputs]))}; epochs: {epochs}",
             flush=True,
         )
+    with runs.warned():
+        return trained(trainer, job, arguments, epochs, keeper)
+
+
+def trained(trainer: Trainer, job: Prepared, arguments: argparse.Namespace, epochs: int, keeper: Checkpoints | None) -> int:
+    """Fit, report and save; the exit status."""
+    import xpnet as xn
+
     stopping = None if arguments.early_stopping is None else xn.EarlyStopping(arguments.early_stopping)
     try:
-        with runs.warned():
-            trainer.fit(
-                job.x_train,
-                job.y_train,
-                epochs=epochs,
-                batch_size=arguments.batch_size or None,
-                validation=(job.x_held, job.y_held),
-                early_stopping=stopping,
-                checkpoints=keeper,
-                resume=arguments.resume is not None,
-            )
+        trainer.fit(
+            job.x_train,
+            job.y_train,
+            epochs=epochs,
+            batch_size=arguments.batch_size or None,
+            validation=(job.x_held, job.y_held),
+            early_stopping=stopping,
+            checkpoints=keeper,
+            resume=arguments.resume is not None,
+        )
     except xn.Interrupted as stop:
         again = f"xpnet train --resume {shlex.quote(arguments.save)}"
         print(f"stopped {stop.where}; saved in {arguments.save}: {again} goes on", file=sys.stderr)
@@ -203,6 +214,8 @@ def beginning(arguments: argparse.Namespace, keeper: Checkpoints | None, epochs:
 
     class Beginning(xn.Callback):
         def begin(self, trainer: Trainer) -> None:
+            if keeper and not math.isfinite((trainer.history.get("loss") or [0])[-1]):
+                raise ValueError(f"the training in {arguments.save} has diverged: delete it, or choose another name")
             if keeper:
                 runs.begin(arguments)
             if keeper and arguments.resume is not None:

@@ -131,7 +131,7 @@ class Columns:
 
         ``table``: a :class:`Table`, as ``xn.datasets.read_csv`` gives it, a DataFrame, or a dict of columns.
         """
-        table = as_table(table)
+        table = table_of(table)
         places = self.places(table)
         return np.concatenate([c.encode(table, places[c.name]) for c in self.columns], axis=1)
 
@@ -172,17 +172,25 @@ class Columns:
         return places if shift else {**places, self.target: target}
 
 
-def as_table(columns: Any) -> Table:
+def table_of(columns: Any) -> Table:
     """A DataFrame or a dict of columns as a table of cells; a table as it is. TypeError for what has no named columns."""
     if isinstance(columns, Table):
         return columns
     if not hasattr(columns, "keys") and not hasattr(columns, "columns"):
         raise TypeError(f"a table is needed, by xn.datasets.read_csv, a DataFrame or a dict, not a {type(columns).__name__}")
     names = list(columns.keys() if hasattr(columns, "keys") else columns.columns)
-    cells = [["" if value is None or value != value else str(value).strip() for value in columns[name]] for name in names]
+    for name in names:
+        if isinstance(columns[name], str) or np.ndim(columns[name]) != 1:
+            raise ValueError(f"the table, column {short(str(name))}: a list of cells is needed")
+    cells = [["" if is_missing(value) else str(value).strip() for value in columns[name]] for name in names]
     if len({len(column) for column in cells}) > 1:
         raise ValueError(f"the columns are of different lengths: {[len(column) for column in cells]}")
     return Table("the table", tuple(map(str, names)), tuple(cells))
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, or what pandas has for them."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def kind_of(cells: Sequence[str], place: Callable[[int], str], otherwise: str = "--drop the column") -> str:

@@ -106,4 +106,6 @@ def alone(folder: Path) -> Iterator[None]:
                 raise RuntimeError(text) from error
         yield
     finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked process may have the descriptor too
         os.close(descriptor)

@@ -58,7 +58,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Mapping):
         plain = all(isinstance(key, str) for key in value) and not {*MARKS, NUMBER} & value.keys()
         return {key: describe(item) for key, item in value.items()} if plain else {LOST: "a dict with such keys is not kept"}
-    if isinstance(value, np.ndarray) and value.size > LARGEST:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.size > LARGEST:
         which = zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)  # that another one is noticed
         return {LOST: f"an array of {value.size:,} numbers ({which:08x}) is not kept: give a layer it by make.state(...)"}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":

@@ -12,7 +12,7 @@ from xpnet.checks import check_weights
 from xpnet.losses import Loss, MeanSquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from xpnet.preprocessing.rows import mean_and_std
 
-FAR = 1e30  # standard deviations
+FAR = float(np.finfo(np.float32).max)  # standard deviations
 
 
 class Target(Protocol):
@@ -120,8 +120,9 @@ class Quantities:
     def encode(self, y: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             scaled = (self._columns(y) / 2 - self.mean / 2) / (self.std / 2)  # a difference of two may be infinite
-        if not np.abs(scaled).max(initial=0) < FAR:
-            raise ValueError("y lies too far from that of the first call, whose scale it gets: fit afresh, without warm_start")
+        if not np.abs(scaled).max(initial=0) <= FAR:
+            row = int(np.argmax(np.abs(scaled).max(axis=1) > FAR))
+            raise ValueError(f"y, row {row}: {y[row]} lies too far from the y that set the scale, that of the first call")
         return scaled
 
     def loss(self) -> Loss:

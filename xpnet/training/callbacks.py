@@ -49,11 +49,14 @@ class Callback(Configured):
         """Called once when ``fit`` ends, however it ends."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it: numbers, texts and NumPy arrays, in lists and dicts."""
+        """What a checkpoint holds of it: numbers, texts and NumPy arrays, in lists and dicts; asked for at first, too."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state` gave; called after :meth:`begin` where training goes on from a checkpoint."""
+        """Take over what :meth:`state` gave, where training goes on from a checkpoint.
+
+        Called after :meth:`begin`; in the middle of an epoch after :meth:`begin_epoch`, which is called for it once more.
+        """
 
 
 class Watch:

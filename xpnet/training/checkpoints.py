@@ -51,7 +51,7 @@ class Checkpoints:
 
     Each is a network that :func:`xpnet.load` reads on any device, with all that going on needs. ``about``: what JSON holds and
     is to be kept beside them. Writing waits for the device, and is atomic. A folder is for one training at a time: another is
-    refused (on Windows it is not noticed).
+    refused (on Windows, and where a file system has no locks, it is not noticed).
     """
 
     def __init__(
@@ -110,8 +110,8 @@ class Checkpoints:
         schedule = type(run.trainer.optimizer.schedule)
         if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:
             raise TypeError(f"{schedule.__name__} observes losses: give it state() and restore(state), for checkpoints")
-        settings, left = settings_of(run), run.trainer.left
-        if left and left[:2] == (self.folder, settings["parts"]):  # in a notebook, perhaps
+        settings, left = settings_of(run), run.trainer.resumable
+        if resume and left and left[:2] == (self.folder, settings["parts"]):  # in a notebook, perhaps
             settings["parts"] = left[2]
         if reasons := list(lost(settings["parts"])):
             raise TypeError(f"the training could not be known again from a checkpoint: {'; '.join(reasons[:3])}")
@@ -213,7 +213,7 @@ class Checkpoints:
             self._held.close()
             trainer = self._run.trainer  # as callbacks have left it
             now = {**parts_of(trainer), **of_network(networks.description(trainer.net))}
-            trainer.left = (self.folder, now, self._settings["parts"])
+            trainer.resumable = (self.folder, now, self._settings["parts"])
             del self._run
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -268,7 +268,8 @@ class Checkpoints:
                 try:
                     make(found, self._own)
                 except (ValueError, TypeError, KeyError) as error:
-                    raise TypeError(f"a callback has changed the {name} to what no checkpoint can hold: {error}") from error
+                    why = str(error).partition(": give")[0]
+                    raise TypeError(f"a callback has changed the {name} to what no checkpoint can hold: {why}") from error
 
     @property
     def _path(self) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 from xpnet.backends import Device
 from xpnet.checks import check_file_place, check_folder_place, to_host
 from xpnet.extras import load
-from xpnet.saving.atomic import remove_left_over, write_atomically
+from xpnet.saving.atomic import write_atomically
 from xpnet.training.callbacks import Callback, Record, Watch, Watching
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ class BestModel(Watching):
 
     def begin(self, trainer: Trainer) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_over(self._path.parent)
 
     def __call__(self, trainer: Trainer, record: Record) -> None:
         if self._watch.improved(record):
@@ -132,6 +131,8 @@ class BestModel(Watching):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._saved = state["saved"]
+
+    def finish(self, trainer: Trainer) -> None:
         if self._saved is not None and self._saved != self._on_disk():
             text = f"BestModel: {self._path} is not the network of epoch {self.best_epoch}, the best, any more"
             warnings.warn(f"{text}: only a better one takes its place", RuntimeWarning, stacklevel=2)

@@ -83,7 +83,9 @@ class Run:
             for callback in self.callbacks:
                 callback.begin(trainer)
                 begun.callback(callback.finish, trainer)
-            if not self.step:
+            if self._resumed:  # what begin has changed of it is as it was at the checkpoint
+                self._restore_optimizer(self._resumed)
+            if not self.step or self.finished:  # else after begin_epoch
                 self._restore_callbacks()
             if self.keeper:
                 self._check_states()
@@ -121,9 +123,12 @@ class Run:
         order = row_order(n, trainer.seed, trainer.epoch) if self.shuffle else np.arange(n)
         with trainer.device.use():
             self._begin_epoch()
+            parameters = trainer.net.parameters
+            before = parameters.snapshot() if self._resumed else {}
             for callback in self.callbacks:
                 callback.begin_epoch(trainer, self.steps, functools.partial(feed.batches, order, size))
             if self._resumed:  # in the middle of an epoch: what begin_epoch has changed is as it was at the checkpoint
+                parameters.restore(before)
                 self._restore_optimizer(self._resumed)
                 self._restore_callbacks()
             for batch in feed.batches(order[self.step * size :], size):
@@ -167,7 +172,7 @@ class Run:
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
-        """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they begin."""
+        """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they have begun."""
         trainer = self.trainer
         self._restore_optimizer(state)
         trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
@@ -213,11 +218,14 @@ class Run:
     def _check_states(self) -> None:
         """Refuse callbacks whose state no checkpoint could hold, before the first step: TypeError."""
         for callback in self.callbacks:
-            with contextlib.suppress(AttributeError):  # it may need what begin_epoch makes
-                try:
-                    trees.split(callback.state(), {}, "state")
-                except TypeError as error:
-                    raise TypeError(f"callback {type(callback).__name__}: {error}") from error
+            try:
+                state = callback.state()
+            except Exception:  # it may need what begin_epoch makes
+                continue
+            try:
+                trees.split(state, {}, "state")
+            except TypeError as error:
+                raise TypeError(f"callback {type(callback).__name__}: {error}") from error
 
 
 def check_position(state: dict[str, Any], run: Run) -> None:
@@ -237,7 +245,7 @@ def check_position(state: dict[str, Any], run: Run) -> None:
 def check_history(history: dict[str, list]) -> dict[str, list]:
     """The history as it is; ValueError for columns that a callback has added to it, of another length or of no numbers."""
     for name, column in history.items():
-        if len(column) != len(history["epoch"]) or not all(isinstance(v, int | float) for v in column):
+        if len(column) != len(history.get("epoch", ())) or not all(isinstance(v, int | float) for v in column):
             raise ValueError(f"history[{name!r}] does not have a number for each epoch: put what you add into the record")
     return history
 

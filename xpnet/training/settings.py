@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.checks import to_host
+from xpnet.layers.base import Configured
 from xpnet.saving.describing import CLASS, by_name, describe, make, take_over
 from xpnet.saving.networks import description
 from xpnet.training.data import Prepared
@@ -50,8 +51,14 @@ def of_network(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_classes(trainer: Trainer) -> dict[str, type]:
-    """The user's own among the classes of loss, optimizer and schedule, by name."""
-    return by_name(type(part) for part in (trainer.loss, trainer.optimizer, trainer.optimizer.schedule))
+    """Classes of loss, optimizer and schedules, by name: the user's own are among them."""
+    found, waiting = [], [trainer.loss, trainer.optimizer]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Configured):
+            found.append(type(part))
+            waiting += part.config().values()
+    return by_name(found)
 
 
 def made_again(trainer: Trainer, parts: dict[str, Any]) -> tuple[Any, Any]:

@@ -81,7 +81,7 @@ class Trainer:
         self.history: dict[str, list[float]] = {}
         self.epoch = 0
         #: What the last ``fit`` with checkpoints left: their folder, network, loss and optimizer in the end, and at first.
-        self.left: tuple | None = None
+        self.resumable: tuple | None = None
         self.records = Records()
         self._check_trainable()
 
