@@ -229,6 +229,40 @@ def test_shapes_are_worked_out(tmp_path, rng):
     judged(nodes, tensors, (3, 4, 5), tmp_path / "n.onnx", rng)
 
 
+def test_zeros_before_a_convolution_are_its_padding(tmp_path, rng):
+    """With every kind of padding of its own: right where it is read, and most is."""
+    read, right = 0, set()
+    for number in range(120):
+        auto = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"][number % 4]
+        kernel, stride = (int(n) for n in rng.integers(1, 4, 2))
+        pads = rng.integers(0, 3, 4) if number % 3 else np.repeat(rng.integers(0, 2, 2)[None], 2, 0).reshape(-1)
+        attributes = {"strides": [stride] * 2, "auto_pad": auto}
+        if auto == "NOTSET":
+            attributes["pads"] = [int(n) for n in np.tile(rng.integers(0, 2, 2), 2)]
+        nodes = [("Pad", ["x", "pads"], "a", {}), ("Conv", ["a", "w"], "y", attributes)]
+        tensors = {"pads": np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]), "w": floats(rng, 2, 3, kernel, kernel)}
+        try:
+            net = judged(nodes, tensors, (3, 6, 7), tmp_path / "n.onnx", rng)
+        except ValueError as error:
+            right.add("the two sides differ, otherwise than with padding='same'" in str(error))
+        else:
+            right.add([type(layer) for layer in net.layers] == [xn.Conv2d])
+            read += 1
+    assert right == {True}
+    assert read > 30
+
+
+def test_zeros_that_others_see_too_stay_a_layer(tmp_path, rng):
+    nodes = [("Pad", ["x", "pads"], "a", {}), ("Conv", ["a", "w"], "c", {}), ("Relu", ["a"], "b", {})]
+    tensors = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": floats(rng, 3, 3, 1, 1)}
+    net = judged([*nodes, ("Add", ["b", "c"], "y", {})], tensors, (3, 4, 5), tmp_path / "n.onnx", rng)
+    assert type(net.layers[0]) is xn.RandomCrop
+    model = written(nodes[:2], tensors, (3, 4, 5), tmp_path / "n.onnx")
+    model.graph.output[0].name = "a"  # what the convolution is given, not what it gives
+    onnx.save(model, tmp_path / "n.onnx")
+    assert load(tmp_path / "n.onnx").output_shape == (6, 7, 3)
+
+
 def test_padding_comes_back_as_the_pool_s(tmp_path):
     net = filled(xn.Sequential(xn.AvgPool2d((3, 2), padding=(0, 1), ceil_mode=True)), (7, 6, 2))
     export(net, tmp_path / "net.onnx")

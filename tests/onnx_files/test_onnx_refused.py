@@ -37,7 +37,7 @@ GRAPHS = {
     "auto_pad": (
         [("Conv", ["x", "w"], "y", {"auto_pad": "SAME_LOWER"})],
         IMAGE,
-        "attribute auto_pad=SAME_LOWER: xpnet pads behind",
+        "attribute auto_pad=SAME_LOWER: the two sides differ, otherwise than with padding='same', where more is behind",
     ),
     "huge pads": (
         [("Conv", ["x", "w"], "y", {"pads": [10**9] * 4})],

@@ -123,6 +123,11 @@ NETS = {
     "decoder": (lambda: nn.Sequential(nn.Linear(3, 30), nn.Unflatten(1, (1, 5, 6))), (3,)),
     "one pixel": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1)), (1, 6, 7)),
     "zeros around": (lambda: nn.Sequential(nn.ZeroPad2d((1, 1, 2, 2)), nn.Conv2d(3, 4, 3)), (3, 6, 7)),
+    "zeros on two sides": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 5, 3, 2)),
+        (3, 10, 10),
+    ),
+    "zeros around same": (lambda: nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 5, 3, padding="same")), (3, 6, 7)),
     "zeros around, then a pool": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ZeroPad2d((2, 2, 1, 1)), nn.AvgPool2d((3, 4), 2)),
         (3, 10, 10),

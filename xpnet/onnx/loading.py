@@ -82,8 +82,7 @@ def _input(graph: Any) -> tuple[str, list, str]:
 
 def _given(name: str, dims: Shape, graph: Graph, layout: str | None) -> Value:
     """The input. Samples of three axes are images, with the channels first unless the file says otherwise."""
-    users = [node for node in graph.nodes if name in node.inputs]
-    last = layout == LAST or any(node.op == "Transpose" and node.get("perm") == TO_FIRST for node in users)
+    last = layout == LAST or any(node.op == "Transpose" and node.get("perm") == TO_FIRST for node in graph.users.get(name, ()))
     first = layout == FIRST or not last
     if len(dims) == IMAGE_AXES and first:
         shape = (*dims[1:], dims[0])

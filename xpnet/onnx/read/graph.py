@@ -143,10 +143,16 @@ class Graph:
     def __init__(self, onnx: Any, proto: Any, batch: int | None, dtype: np.dtype):
         self.batch, self.dtype, self.ours, self.first = batch, dtype, False, False
         self.nodes = [Node(onnx, node) for node in proto.node]
+        self.outputs = {value.name for value in proto.output}
+        self.users: dict[str, list[Node]] = {}  # of each tensor
+        for node in self.nodes:
+            for name in set(node.inputs):
+                self.users.setdefault(name, []).append(node)
         self.producers = {name: node for node in self.nodes for name in node.outputs if name}
         self.tensors = {tensor.name: tensor for tensor in proto.initializer}
         self.constants: dict[str, np.ndarray] = {}
         self.values: dict[str, Value] = {}
+        self.zeros: dict[str, tuple[int, ...]] = {}  # around a value, to be part of the convolution's padding
 
     def constant(self, name: str) -> np.ndarray | None:
         """The numbers of a tensor that no input changes, or None."""

@@ -16,6 +16,7 @@ from xpnet.onnx.read.graph import Graph, Node, Operator, Value
 from xpnet.onnx.read.order import Order
 
 LARGEST = 2**16  # pixels along an axis, of images, kernels and padding
+NO_ZEROS = (0, 0, 0, 0)  # above, on the left, below, on the right
 
 
 def conv(node: Node, graph: Graph) -> Value:
@@ -29,16 +30,11 @@ def conv(node: Node, graph: Graph) -> Value:
     arrays = {"W": weight.transpose(2, 3, 1, 0)}
     if graph.has(node, 2):
         arrays["b"] = graph.weights(node, 2, weight.shape[:1])
-    around = padding(node, x.dims[1:], kernel, strides, dilations)
-    if around != "same":
-        inside = None if graph.ours else without_padding(x)
-        x, added = inside or (x, (0, 0))
-        around = short([a + b for a, b in zip(around, added, strict=True)])
     layer = layers.Conv2d(
         weight.shape[0],
         short(kernel),
         stride=short(strides),
-        padding=around,
+        padding=padding(node, x.dims[1:], kernel, strides, dilations, graph.zeros.get(node.inputs[0], NO_ZEROS)),
         dilation=short(dilations),
         groups=groups,
         bias=graph.has(node, 2),
@@ -46,20 +42,31 @@ def conv(node: Node, graph: Graph) -> Value:
     return of_channels(x, layer, node, arrays)
 
 
-def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> Any:
-    """A number for each axis, or "same" where the two sides differ as they do there."""
-    pads, auto = numbers(node, "pads", 0, sides=4), node.get("auto_pad", "NOTSET")
-    same = [axis(*about) for about in zip(lengths, kernel, strides, ("same", "same"), dilations, strict=True)]
-    even = all(a.before == a.after for a in same)
-    if auto == "SAME_UPPER" or (auto == "SAME_LOWER" and even):
+def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations: Shape, zeros: Shape) -> Any:
+    """As Conv2d takes it: a number, two, or "same" where the two sides differ as they do there; ``zeros`` were put around."""
+    auto = node.get("auto_pad", "NOTSET")
+    outer = [n + before + after for n, before, after in zip(lengths, zeros[:2], zeros[2:], strict=True)]
+    same, inner = (
+        [axis(*about) for about in zip(along, kernel, strides, ("same", "same"), dilations, strict=True)]
+        for along in (outer, lengths)
+    )
+    if auto == "SAME_UPPER" and not any(zeros):
         return "same"
-    if auto not in ("NOTSET", "VALID"):
-        node.refuse(f"attribute auto_pad={auto}: xpnet pads behind where the two sides differ, as SAME_UPPER")
-    if auto == "VALID" or pads[:2] == pads[2:]:
-        return (0, 0) if auto == "VALID" else pads[:2]
-    if pads != (*(a.before for a in same), *(a.after for a in same)):
-        node.refuse(f"attribute pads={list(pads)}: the two sides differ, otherwise than with padding='same'")
-    return "same"
+    pads = {
+        "NOTSET": numbers(node, "pads", 0, sides=4),
+        "VALID": NO_ZEROS,
+        "SAME_UPPER": (*(a.before for a in same), *(a.after for a in same)),
+        "SAME_LOWER": (*(a.after for a in same), *(a.before for a in same)),
+    }.get(auto)
+    if pads is None:
+        node.refuse(f"attribute auto_pad={auto}")
+    pads = tuple(a + b for a, b in zip(pads, zeros, strict=True))
+    if pads == (*(a.before for a in inner), *(a.after for a in inner)) and (auto == "SAME_LOWER" or pads[:2] != pads[2:]):
+        return "same"
+    if pads[:2] != pads[2:]:
+        what = f"auto_pad={auto}" if auto != "NOTSET" else f"pads={list(pads)}"
+        node.refuse(f"attribute {what}: the two sides differ, otherwise than with padding='same', where more is behind")
+    return short(pads[:2])
 
 
 def max_pool(node: Node, graph: Graph) -> Value:
@@ -175,9 +182,20 @@ def pad(node: Node, graph: Graph) -> Value:
     before, after = dict(zip(axes, pads, strict=False)), dict(zip(axes, pads[len(axes) :], strict=True))
     if before.get(0) or after.get(0) or any(abs(n) > LARGEST for n in pads):
         node.refuse(f"pads {pads}: of the batch, or of more than {LARGEST:,} pixels")
+    name = node.outputs[0]
+    users = {user.op for user in graph.users.get(name, ())}
+    if users == {"Conv"} and name not in graph.outputs and not graph.ours and of_images(before, after, x):
+        graph.zeros[name] = tuple(side.get(i, 0) for side in (before, after) for i in (2, 3))
+        return x
     inner = range(1, rank)
     size = [n + before.get(i, 0) + after.get(i, 0) for i, n in zip(inner, x.dims, strict=True)]
     return shown(x, [-before.get(i, 0) for i in inner], size, node)
+
+
+def of_images(before: Mapping[int, int], after: Mapping[int, int], x: Value) -> bool:
+    """Whether zeros are put around images with the channels first, and nothing is cut off."""
+    sides = (before, after)
+    return x.is_first and not any(side.get(1) for side in sides) and all(n >= 0 for side in sides for n in side.values())
 
 
 def shown(x: Value, starts: list[int], size: list[int], node: Node) -> Value:
