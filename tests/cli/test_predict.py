@@ -204,14 +204,14 @@ def test_a_target_that_the_model_cannot_predict(capsys, folder, tmp_path):
     assert run("predict", folder / "colour", path, "--device", "cpu") == 0
     rows, said = predicted(capsys)
     assert len(rows) == 4
-    assert "rows with a class none of the model's, which counts as wrong: 2, the first" in said
-    assert "a.csv:2, column 'colour': 'pink'" in said
+    assert "rows whose class the model does not have, counted as wrong: 2 (the first: " in said
+    assert "a.csv:2, column 'colour': 'pink')" in said
     assert re.search(r"accuracy 0\.(0000|3333) on 3 rows with a target, of 4", said)
     path = write(tmp_path / "b.csv", [["1", "red", "dear"], ["2", "red", "5"]], HEADER)
     assert run("predict", folder / "price", path, "--device", "cpu") == 0
     rows, said = predicted(capsys)
     assert len(rows) == 2
-    assert "rows with a target no number: 1, the first" in said
+    assert "rows whose target is no number, not counted: 1 (the first: " in said
     assert "b.csv:2, column 'price': 'dear'" in said
     assert "on 1 rows with a target, of 2" in said
 

@@ -101,8 +101,9 @@ class Score:
 
     def said(self, unit: Callable[[float], str]) -> list[str]:
         """The score in words, nothing where no target is known; ``unit`` formats a number."""
-        what = "class none of the model's, which counts as wrong" if isinstance(self.target, Classes) else "target no number"
-        notes = [f"rows with a {what}: {self.strange:,}, the first {self.first}"] if self.strange else []
+        classes = isinstance(self.target, Classes)
+        what = "whose class the model does not have, counted as wrong" if classes else "whose target is no number, not counted"
+        notes = [f"rows {what}: {self.strange:,} (the first: {self.first})"] if self.strange else []
         if not self.known:
             return notes
         mean = self.sum / self.known
