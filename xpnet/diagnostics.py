@@ -213,7 +213,8 @@ class StopOnNonFinite(Callback):
     step (an EarlyStopping then restores its best epoch, as ever).
     """
 
-    _before: Any  # the trainer, as it was at the last reading
+    _before: Any = None  # the trainer, as it was at the last reading
+    _before_of: Any = None  # the trainer itself
     _batches: Any
     _sums: Any  # of each step since then: the gradients' squares, and the loss
     _done = _pending = 0  # steps of this epoch: read; not read yet
@@ -241,17 +242,19 @@ class StopOnNonFinite(Callback):
         self._done = self._pending = 0
 
     def finish(self, trainer: Trainer) -> None:
-        self._before = self._batches = self._sums = None
+        self._before = self._before_of = self._batches = self._sums = None
 
     def state(self) -> dict[str, Any]:
         return {"done": self._done + self._pending}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._done = state["done"]
+        if self._before is not None:  # made by begin_epoch; what that has changed is now as it was
+            self._begin(self._before_of)
 
     def _begin(self, trainer: Trainer) -> None:
         self._pending = 0
-        self._before = _copy(trainer)
+        self._before, self._before_of = _copy(trainer), trainer
 
     def _read(self, trainer: Trainer) -> None:
         device, values, count = trainer.net.device, trainer.net.parameters.value, self._pending

@@ -343,7 +343,7 @@ def test_a_folder_is_for_one_training_at_a_time(tmp_path: Path) -> None:
             before = {path: path.read_bytes() for path in tmp_path.iterdir()}
             for again in (tmp_path, keeper):
                 other = trainer("cpu")
-                with pytest.raises(RuntimeError, match="another training is writing there: wait for its end") as error:
+                with pytest.raises(RuntimeError, match="another training, or a process that it began, is there: wait") as error:
                     other.fit(X, Y, checkpoints=again, resume=again is keeper, **FIT)
                 assert not other.net.built
                 seen.append(str(error.value))

@@ -206,6 +206,132 @@ def test_what_happens_when_fit_and_epochs_begin_does_not_count_twice(stop: int, 
     assert everything(broken_off(tmp_path, stop, make)) == everything(whole)
 
 
+class Meddling(xn.Callback):
+    """Does to the trainer, when fit or an epoch begins, what counts twice if it is done twice."""
+
+    def __init__(self, when: str):
+        self.when = when
+
+    def begin(self, trainer: xn.Trainer) -> None:
+        if self.when == "fit":
+            self.meddle(trainer)
+
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        if self.when == "epoch":
+            self.meddle(trainer)
+
+    def meddle(self, trainer: xn.Trainer) -> None:
+        trainer.partial_fit(X[:8], Y[:8])  # parameters, running statistics, vectors, masks, loss scale
+        trainer.net.seed += 1
+
+
+@pytest.mark.parametrize("when", ["fit", "epoch"])
+@pytest.mark.parametrize("options", [{}, {"precision": "float16", "loss_scale": "dynamic"}], ids=["float32", "float16"])
+def test_what_callbacks_do_when_they_begin_is_done_once(when: str, options: dict, device, tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer(device, Meddling(when), *callbacks, **options)
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    for stop in (8, 11):
+        assert everything(broken_off(tmp_path / str(stop), stop, make)) == everything(whole), stop
+    made = make()
+    made.fit(X, Y, checkpoints=xn.Checkpoints(tmp_path / "8", every=1), resume=True, **FIT)  # it is complete
+    assert everything(made) == everything(whole)
+
+
+class Warming(xn.Callback):
+    """An epoch at a rate of its own, then a schedule of one's own."""
+
+    def begin(self, trainer: xn.Trainer) -> None:
+        trainer.optimizer.learning_rate = 0.05
+
+    def __call__(self, trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer.learning_rate = Inverse(0.05)
+
+
+def test_classes_that_the_trainer_was_made_with_are_known(tmp_path: Path) -> None:
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer("cpu", Warming(), *callbacks, optimizer=xn.Adam(Inverse(0.01)))
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    for stop in (6, 8, 12):
+        assert everything(broken_off(tmp_path / str(stop), stop, make)) == everything(whole)
+
+
+def test_a_rule_that_begins_afresh_has_no_vectors(tmp_path: Path) -> None:
+    def fresh(trainer: xn.Trainer, record: dict) -> None:
+        trainer.optimizer = xn.Adam(0.01)
+
+    def make(*callbacks: Any) -> xn.Trainer:
+        found = trainer("cpu", fresh, *callbacks)
+        found.partial_fit(X[:8], Y[:8])
+        return found
+
+    whole = make()
+    whole.fit(X, Y, **FIT)
+    for stop in (6, 8):
+        assert everything(broken_off(tmp_path / str(stop), stop, make)) == everything(whole)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("metrics", {})])
+def test_changes_that_no_checkpoint_keeps_are_refused_when_it_is_written(name: str, value: Any, tmp_path: Path) -> None:
+    def change(trainer: xn.Trainer, record: dict) -> None:
+        setattr(trainer, name, value)
+
+    with pytest.raises(TypeError, match=f"a callback has changed trainer.{name}, which a checkpoint does not keep"):
+        trainer("cpu", change).fit(X, Y, checkpoints=tmp_path, **FIT)
+
+
+def test_an_alarm_after_going_on_puts_back_what_was_there(tmp_path: Path) -> None:
+    class Poisoned(xn.Callback):
+        def end_step(self, trainer: xn.Trainer, batch: Any, loss: Any) -> None:
+            if trainer.optimizer.steps == 9:
+                trainer.net.parameters["0.W"].value[0, 0] = np.nan
+
+    def make(*callbacks: Any) -> xn.Trainer:
+        return trainer("cpu", Shrinking(), xn.StopOnNonFinite(10), *callbacks)
+
+    ends = []
+    for folder, stop in ((tmp_path / "whole", None), (tmp_path / "stopped", 8)):
+        if stop:
+            with pytest.raises(Bang):
+                make(StopAt(stop)).fit(X, Y, checkpoints=xn.Checkpoints(folder, every=1), **FIT)
+        found = make(Poisoned())
+        with pytest.raises(FloatingPointError):
+            found.fit(X, Y, checkpoints=xn.Checkpoints(folder, every=1), resume=True, **FIT)
+        ends.append(found.net.parameters.snapshot())
+    for name, a in ends[0].items():
+        assert np.isfinite(a).all()
+        np.testing.assert_array_equal(ends[1][name], a)
+
+
+class Shrinking(xn.Callback):
+    def begin_epoch(self, trainer: xn.Trainer, steps: int, batches: Any) -> None:
+        trainer.net.parameters.value *= 0.5
+
+
+def test_a_log_of_several_fits_keeps_what_was_added(tmp_path: Path) -> None:
+    def add(trainer: xn.Trainer, record: dict) -> None:
+        record["extra"] = record["epoch"] * 10
+
+    def script(*callbacks: Any) -> None:
+        found = trainer("cpu", add, xn.JSONLog(tmp_path / "log"), *callbacks)
+        found.fit(X, Y, checkpoints=tmp_path / "one", resume=True, **{**FIT, "epochs": 2})
+        found.fit(X, Y, checkpoints=tmp_path / "two", resume=True, **FIT)
+
+    def bang(trainer: xn.Trainer, record: dict) -> None:
+        if record["epoch"] == 5:
+            raise Bang
+
+    with pytest.raises(Bang):
+        script(bang)
+    script()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["extra"] for line in lines] == [10, 20, 30, 40, 50, 60]
+
+
 def test_fewer_epochs_than_are_done_end_it_with_the_best(tmp_path: Path) -> None:
     def make(*callbacks: Any) -> xn.Trainer:
         return trainer("cpu", xn.EarlyStopping(30), *callbacks)

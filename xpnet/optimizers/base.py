@@ -230,8 +230,8 @@ class Optimizer(Recordable):
 
     def restore(self, state: dict[str, Any], parameters: Parameters) -> None:
         """Take over what :meth:`state` gave, for the parameters of the same network."""
+        self.reset()
         if state["vectors"]:
-            self.reset()
             self.prepare(parameters)
         with parameters.device.use():
             for name, arrays in state["vectors"].items():

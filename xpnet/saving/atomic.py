@@ -102,8 +102,8 @@ def alone(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                text = f"{folder}: another training is writing there: wait for its end, or choose another folder"
-                raise RuntimeError(text) from error
+                text = f"{folder}: another training, or a process that it began, is there: wait for its end"
+                raise RuntimeError(f"{text}, or choose another folder") from error
         yield
     finally:
         with contextlib.suppress(OSError):

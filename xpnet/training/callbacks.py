@@ -25,6 +25,7 @@ Batch = Sequence[Any]  # inputs, targets and weights (or None) of one step, on t
 Batches = Callable[[], Iterator[Batch]]
 
 LARGER_IS_BETTER = ("accuracy", "r2")  # ends of names
+BETTER = {1: "smaller is better", -1: "larger is better"}
 
 
 class Callback(Configured):
@@ -96,9 +97,8 @@ class Watch:
     def restore(self, state: dict[str, Any]) -> None:
         """As :meth:`Callback.restore`; ValueError where another number was watched."""
         if state["of"] != [self.monitor, self._sign]:
-            raise ValueError(
-                f"it watched {state['of'][0] or 'the loss'}, now it is {self.monitor or 'the loss'}: watch the same"
-            )
+            was, now = (f"monitor={name!r}, {BETTER[sign]}" for name, sign in (state["of"], (self.monitor, self._sign)))
+            raise ValueError(f"it watched {was}, now it is {now}: watch the same")
         best, epoch = state["best"], state["best_epoch"]
         self.best, self.best_epoch = (None, None) if best is None else (float(best), int(epoch))
 

@@ -21,8 +21,8 @@ from xpnet.saving.describing import describe, lost, make
 from xpnet.saving.files import Damaged, Stored, read, reading
 from xpnet.schedules import Schedule, as_schedule
 from xpnet.training.callbacks import Record, Watch
-from xpnet.training.run import Run, check_position
-from xpnet.training.settings import differences, made_again, of_network, own_classes, parts_of, settings_of
+from xpnet.training.run import Found, Run, check_position
+from xpnet.training.settings import differences, made_again, of_network, parts_of, settings_of
 
 NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 STATE, LOG = "training", "log.jsonl"
@@ -125,7 +125,7 @@ class Checkpoints:
                 )
             remove_left_over(self.folder)
             self._forget()
-            self._run, self._settings, self._own = run, settings, own_classes(run.trainer)
+            self._run, self._settings = run, settings
             if resume:
                 self._restore()
             self._held = held.pop_all()  # until the training ends
@@ -167,11 +167,7 @@ class Checkpoints:
             values = self._checked(state, stored, os.fspath(path))
             self._watch.restore(state["best"]["watch"])
             self._best_name = state["best"]["name"]
-            net = self._run.trainer.net
-            net.parameters.restore(values)
-            net.seed, steps_begun = about["network"]["seed"], about["network"]["steps_begun"]
-            net.count_step(by=steps_begun - net.steps_begun)
-            self._run.restore(state, path)
+            self._run.restore(Found(path, state, values, about["network"]))
         self._settings, self.resumed_from, self.ended = state["settings"], path, state["stopped"]
         for later in self.files[self.files.index(path) + 1 :]:  # damaged: out of the way of those to come
             later.rename(later.with_suffix(".damaged"))
@@ -181,10 +177,10 @@ class Checkpoints:
         run = self._run
         check_position(state, run)
         run.check_callbacks(state["callbacks"])
-        _, optimizer = made_again(run.trainer, state["parts"])  # which a callback may have changed
+        _, optimizer = made_again(run.trainer, state["parts"], run.own)  # which a callback may have changed
         rate = state["parts"]["optimizer"]["learning_rate"]
         same = rate == describe(optimizer.learning_rate)
-        schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, own_classes(run.trainer)))
+        schedule = copy.deepcopy(optimizer.schedule) if same else as_schedule(make(rate, run.own))
         schedule.restore(state["optimizer"]["schedule"])
         name = state["best"]["name"]
         if not (name is None or NAME.fullmatch(name)) or type(stored.about["network"]["steps_begun"]) is not int:  # type: ignore[index]
@@ -262,11 +258,15 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def _check_parts(self, parts: dict[str, Any]) -> None:
-        """Refuse what a callback has put in and no later process could make again: TypeError."""
+        """Refuse what a callback has changed and no later process could make again: TypeError."""
+        trainer = self._run.trainer
+        for name, value in (("seed", trainer.seed), ("metrics", list(trainer.metrics))):
+            if value != self._settings[name]:
+                raise TypeError(f"a callback has changed trainer.{name}, which a checkpoint does not keep")
         for name, found in parts.items():
             if found != self._settings["parts"][name]:
                 try:
-                    make(found, self._own)
+                    make(found, self._run.own)
                 except (ValueError, TypeError, KeyError) as error:
                     why = str(error).partition(": give")[0]
                     raise TypeError(f"a callback has changed the {name} to what no checkpoint can hold: {why}") from error

@@ -40,6 +40,7 @@ class JSONLog(Callback):
     def __init__(self, path: str | os.PathLike):
         self.path = path
         self._path = Path(path).expanduser().absolute()
+        self._earlier: dict[Any, tuple[str, dict]] = {}
 
     def check(self, names: Sequence[str]) -> None:
         check_file_place(self._path, "JSONLog")
@@ -49,8 +50,8 @@ class JSONLog(Callback):
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         path = self._path
         path.parent.mkdir(parents=True, exist_ok=True)
-        earlier = by_epoch(path)
-        lines = [with_additions(json_line(record, trainer.device), earlier) for record in records]
+        self._earlier |= by_epoch(path)  # also of epochs that a later call of fit will have again
+        lines = [with_additions(json_line(record, trainer.device), self._earlier) for record in records]
         write_atomically(path, (line.encode() for line in lines))
 
     def __call__(self, trainer: Trainer, record: Record) -> None:

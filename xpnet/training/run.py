@@ -6,9 +6,9 @@ import contextlib
 import copy
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,10 +17,11 @@ from xpnet.backends.device import Array
 from xpnet.saving import trees
 from xpnet.saving.describing import describe
 from xpnet.saving.files import reading
-from xpnet.training.callbacks import Callback, Record, Watching
+from xpnet.training.callbacks import Callback, EarlyStopping, Record
 from xpnet.training.data import Prepared
 from xpnet.training.feed import Feed, row_order
-from xpnet.training.settings import change_parts
+from xpnet.training.logs import BestModel
+from xpnet.training.settings import change_parts, own_classes
 
 if TYPE_CHECKING:
     from xpnet.training.checkpoints import Checkpoints
@@ -40,6 +41,26 @@ POSITION = {  # what a checkpoint holds of a run, and of which types
     "half": dict | None,
     "callbacks": list,
 }
+
+
+class Found(NamedTuple):
+    """What a checkpoint holds: its file, the state of the run, the network's parameters, its counters."""
+
+    path: Path
+    state: dict[str, Any]
+    values: Mapping[str, np.ndarray]
+    network: dict[str, Any]
+
+    def go_back(self, run: Run) -> None:
+        """Make network, loss, optimizer and loss scale what they were."""
+        trainer, net, state = run.trainer, run.trainer.net, self.state
+        net.parameters.restore(self.values)
+        net.seed = self.network["seed"]
+        net.count_step(by=self.network["steps_begun"] - net.steps_begun)
+        change_parts(trainer, state["parts"], run.own)
+        trainer.optimizer.restore(state["optimizer"], net.parameters)
+        if trainer.half:
+            trainer.half.restore(state["half"])
 
 
 class Run:
@@ -72,7 +93,8 @@ class Run:
         self.first, self.step = trainer.epoch, 0
         self.stopped: Sequence[Callback] = ()  # by these
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
-        self._resumed: dict[str, Any] | None = None  # what the checkpoint holds, until all have taken it over
+        self._resumed: Found | None = None  # in the checkpoint, until all have taken it over
+        self.own = own_classes(trainer)  # before callbacks change anything
         self.ended = False  # by a callback, before the checkpoint
 
     def go(self, progress: bool) -> None:
@@ -83,8 +105,8 @@ class Run:
             for callback in self.callbacks:
                 callback.begin(trainer)
                 begun.callback(callback.finish, trainer)
-            if self._resumed:  # what begin has changed of it is as it was at the checkpoint
-                self._restore_optimizer(self._resumed)
+            if self._resumed:  # what begin has changed is as it was at the checkpoint
+                self._resumed.go_back(self)
             if not self.step or self.finished:  # else after begin_epoch
                 self._restore_callbacks()
             if self.keeper:
@@ -123,13 +145,10 @@ class Run:
         order = row_order(n, trainer.seed, trainer.epoch) if self.shuffle else np.arange(n)
         with trainer.device.use():
             self._begin_epoch()
-            parameters = trainer.net.parameters
-            before = parameters.snapshot() if self._resumed else {}
             for callback in self.callbacks:
                 callback.begin_epoch(trainer, self.steps, functools.partial(feed.batches, order, size))
             if self._resumed:  # in the middle of an epoch: what begin_epoch has changed is as it was at the checkpoint
-                parameters.restore(before)
-                self._restore_optimizer(self._resumed)
+                self._resumed.go_back(self)
                 self._restore_callbacks()
             for batch in feed.batches(order[self.step * size :], size):
                 loss = self.losses[self.step] = trainer.step(*batch, per_sample=self.per_sample)
@@ -171,37 +190,31 @@ class Run:
             "callbacks": [{**kind_of(callback), "state": callback.state()} for callback in self.callbacks],
         }
 
-    def restore(self, state: dict[str, Any], path: Path) -> None:
-        """Go back to the position of the checkpoint at ``path``, but for the network; callbacks follow when they have begun."""
-        trainer = self.trainer
-        self._restore_optimizer(state)
+    def restore(self, found: Found) -> None:
+        """Go back to the position of a checkpoint; callbacks follow when they have begun."""
+        trainer, state = self.trainer, found.state
+        found.go_back(self)
         trainer.epoch, trainer.history = state["epoch"], {name: list(values) for name, values in state["history"].items()}
-        if trainer.half:
-            trainer.half.restore(state["half"])
         self.first, self.step, self.ended = state["first"], state["step"], state["stopped"]
         self.rate, self._began = state["rate"], time.perf_counter() - state["seconds"]
-        self._resumed, self._path = state, path
+        self._resumed = found
         self._earlier = np.asarray(state["losses"]) if self.step else None
-
-    def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        change_parts(self.trainer, state["parts"])
-        self.trainer.optimizer.restore(state["optimizer"], self.trainer.net.parameters)
 
     def check_callbacks(self, states: Sequence[dict[str, Any]]) -> None:
         """Refuse states that callbacks which watch a number could not take, tried on copies: ValueError or the like."""
         for callback, state in self._matched(states):
-            if isinstance(callback, Watching):
-                try:
-                    trial = copy.deepcopy(callback)
-                except Exception:  # one of a user's own, with a lock or an open file
-                    continue
-                trial.begin(self.trainer)
+            if type(callback) in (EarlyStopping, BestModel):  # not one of a user's own, which may do anything
+                trial = copy.deepcopy(callback)
+                if isinstance(trial, EarlyStopping):
+                    trial.begin(self.trainer)
                 trial.restore(state)
 
     def _restore_callbacks(self) -> None:
-        resumed, self._resumed = self._resumed, None
-        for callback, state in self._matched(resumed["callbacks"] if resumed else ()):
-            with reading(self._path, f"what it holds of {type(callback).__name__} is of no use"):
+        found, self._resumed = self._resumed, None
+        if found is None:
+            return
+        for callback, state in self._matched(found.state["callbacks"]):
+            with reading(found.path, f"what it holds of {type(callback).__name__} is of no use"):
                 callback.restore(state)
 
     def _matched(self, states: Sequence[dict[str, Any]]) -> list[tuple[Callback, dict[str, Any]]]:

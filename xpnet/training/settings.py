@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,20 +62,19 @@ def own_classes(trainer: Trainer) -> dict[str, type]:
     return by_name(found)
 
 
-def made_again(trainer: Trainer, parts: dict[str, Any]) -> tuple[Any, Any]:
+def made_again(trainer: Trainer, parts: dict[str, Any], own: Mapping[str, type]) -> tuple[Any, Any]:
     """Loss and optimizer of a checkpoint: the trainer's, or new ones where a callback had put others in their place.
 
     ValueError, TypeError or KeyError for what cannot be made.
     """
-    own, pairs = own_classes(trainer), ((trainer.loss, parts["loss"]), (trainer.optimizer, parts["optimizer"]))
+    pairs = ((trainer.loss, parts["loss"]), (trainer.optimizer, parts["optimizer"]))
     loss, optimizer = (now if describe(now)[CLASS] == then[CLASS] else make(then, own) for now, then in pairs)
     return loss, optimizer
 
 
-def change_parts(trainer: Trainer, parts: dict[str, Any]) -> None:
+def change_parts(trainer: Trainer, parts: dict[str, Any], own: Mapping[str, type]) -> None:
     """Set them to what they were when a checkpoint was written."""
-    own = own_classes(trainer)
-    trainer.loss, trainer.optimizer = made_again(trainer, parts)
+    trainer.loss, trainer.optimizer = made_again(trainer, parts, own)
     for part, found in ((trainer.net, "network"), (trainer.loss, "loss"), (trainer.optimizer, "optimizer")):
         take_over(part, parts[found], own)
     frozen = {p.name for p in trainer.net.parameters.trainable if p.frozen}
