@@ -127,3 +127,8 @@ def frozen(f: Callable[[], Any], *arrays: np.ndarray) -> Any:
     found = f()
     assert [a.tobytes() for a in arrays] == before
     return found
+
+
+def numbers(net, x, training=True):
+    """Outputs of a forward pass on the host."""
+    return net.device.get(net.forward(net.device.put(x, net.parameters.dtype), net.step(training=training))[0])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_mistakes import MARK, MISTAKES, Mistake, table
+from planted_mistakes import MISTAKES, table
+from planting import MARK, Mistake
 
 from xpnet.backends.ledger import Event
 from xpnet.backends.ledger.places import Place

@@ -228,7 +228,10 @@ def test_a_network_that_diverged_is_not_saved(capsys, tmp_path):
     assert "holds a training that has not ended, or has diverged: go on with it by" in error_of(capsys)
     before = sorted((tmp_path / "net").iterdir())
     assert main(["train", "--resume", str(tmp_path / "net")]) == 1
-    assert f"the training in {tmp_path / 'net'} has diverged: delete it, or choose another name" in capsys.readouterr().err
+    assert (
+        f"the training in {tmp_path / 'net'} has diverged: train with other options, in another folder"
+        in capsys.readouterr().err
+    )
     assert sorted((tmp_path / "net").iterdir()) == before
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import xpnet as xn
 
@@ -62,3 +64,12 @@ def everything(trained: xn.Trainer) -> dict[str, Any]:
 
 
 FIT: dict[str, Any] = {"epochs": 4, "batch_size": 16, "validation": HELD_OUT}  # five steps an epoch, the last of 6 rows
+
+
+def broken_off(folder: Path, stop: int, make: Any, y: np.ndarray = Y, fit: dict[str, Any] = FIT) -> xn.Trainer:
+    """One that broke off after so many steps, taken up by another of ``make(*callbacks)``."""
+    with pytest.raises(Bang):
+        make(StopAt(stop)).fit(X, y, checkpoints=xn.Checkpoints(folder, every=1), **fit)
+    found = make()
+    found.fit(X, y, checkpoints=xn.Checkpoints(folder, every=1), resume=True, **fit)
+    return found

@@ -215,7 +215,7 @@ def beginning(arguments: argparse.Namespace, keeper: Checkpoints | None, epochs:
     class Beginning(xn.Callback):
         def begin(self, trainer: Trainer) -> None:
             if keeper and not math.isfinite((trainer.history.get("loss") or [0])[-1]):
-                raise ValueError(f"the training in {arguments.save} has diverged: delete it, or choose another name")
+                raise ValueError(f"the training in {arguments.save} has diverged: train with other options, in another folder")
             if keeper:
                 runs.begin(arguments)
             if keeper and arguments.resume is not None:

@@ -104,8 +104,8 @@ class Checkpoints:
     def begin(self, run: Run, resume: bool) -> None:
         """Make the folder ready, and go back to its newest checkpoint where training is to go on.
 
-        ValueError or OSError, before anything is changed, where the folder has checkpoints of another training, or of any if
-        ``resume`` is False.
+        Before anything is changed: ValueError or OSError where the folder has checkpoints of another training, or of any if
+        ``resume`` is False; RuntimeError where one is under way there; TypeError for what no checkpoint can hold.
         """
         schedule = type(run.trainer.optimizer.schedule)
         if schedule.observe is not Schedule.observe and schedule.state is Schedule.state:

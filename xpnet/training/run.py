@@ -94,7 +94,7 @@ class Run:
         self.stopped: Sequence[Callback] = ()  # by these
         self._earlier: np.ndarray | None = None  # losses of the epoch's steps before the checkpoint
         self._resumed: Found | None = None  # in the checkpoint, until all have taken it over
-        self.own = own_classes(trainer)  # before callbacks change anything
+        self.own = own_classes(trainer) if keeper else {}  # before callbacks change anything
         self.ended = False  # by a callback, before the checkpoint
 
     def go(self, progress: bool) -> None:

@@ -50,8 +50,6 @@ def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations
         [axis(*about) for about in zip(along, kernel, strides, ("same", "same"), dilations, strict=True)]
         for along in (outer, lengths)
     )
-    if auto == "SAME_UPPER" and not any(zeros):
-        return "same"
     pads = {
         "NOTSET": numbers(node, "pads", 0, sides=4),
         "VALID": NO_ZEROS,
@@ -61,7 +59,7 @@ def padding(node: Node, lengths: Shape, kernel: Shape, strides: Shape, dilations
     if pads is None:
         node.refuse(f"attribute auto_pad={auto}")
     pads = tuple(a + b for a, b in zip(pads, zeros, strict=True))
-    if pads == (*(a.before for a in inner), *(a.after for a in inner)) and (auto == "SAME_LOWER" or pads[:2] != pads[2:]):
+    if pads == (*(a.before for a in inner), *(a.after for a in inner)) and (auto.startswith("SAME") or pads[:2] != pads[2:]):
         return "same"
     if pads[:2] != pads[2:]:
         what = f"auto_pad={auto}" if auto != "NOTSET" else f"pads={list(pads)}"
